@@ -1,0 +1,1 @@
+//! Step 5a, what a term costs: pure functions of raw logits, unweighted.

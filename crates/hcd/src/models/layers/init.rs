@@ -1,0 +1,78 @@
+//! Initial values of parameters, drawn in order of construction from one stream.
+//!
+//! Kaiming normal, fan-out (He et al. 2015): σ = sqrt(2 / (k²·c_out / groups)).
+//! Kaiming uniform with a = √5, PyTorch's default of a convolution: U(±1/√fan_in).
+//! Truncated normal, timm's: N(0, σ²), redrawn outside ±2 (absolute, as timm's `trunc_normal_` does).
+
+use crate::rng::Stream;
+use burn::module::{Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use rand_distr::{Distribution, Normal, StandardNormal};
+
+/// Draws initial values and places them on a device.
+#[derive(Debug)]
+pub struct Init<'a> {
+    stream: Stream,
+    device: &'a Device,
+}
+
+impl<'a> Init<'a> {
+    /// Parameters on `device`; on an autodiff device they require gradients.
+    pub fn new(stream: Stream, device: &'a Device) -> Self {
+        Self { stream, device }
+    }
+
+    /// The device that parameters go to.
+    pub fn device(&self) -> &'a Device {
+        self.device
+    }
+
+    /// A parameter with the value everywhere.
+    pub fn constant<const D: usize>(&self, value: f32, shape: [usize; D]) -> Param<Tensor<D>> {
+        param(Tensor::full(shape, value, self.device))
+    }
+
+    /// Kaiming normal over the fan-out of a convolution weight (c_out, c_in/groups, kh, kw).
+    pub fn kaiming_normal_fan_out(&mut self, shape: [usize; 4], groups: usize) -> Param<Tensor<4>> {
+        let fan_out = shape[0] * shape[2] * shape[3] / groups;
+        let scale = (2.0 / fan_out as f64).sqrt() as f32;
+        self.fill(shape, |stream| {
+            let z: f32 = StandardNormal.sample(stream);
+            z * scale
+        })
+    }
+
+    /// Kaiming uniform with a = √5 over `fan_in`.
+    pub fn uniform_fan_in<const D: usize>(&mut self, shape: [usize; D], fan_in: usize) -> Param<Tensor<D>> {
+        let bound = 1.0 / (fan_in as f32).sqrt();
+        self.fill(shape, |stream| stream.random_range(-bound..=bound))
+    }
+
+    /// Truncated normal of deviation `std`.
+    pub fn trunc_normal<const D: usize>(&mut self, shape: [usize; D], std: f32) -> Param<Tensor<D>> {
+        let normal = Normal::new(0.0f32, std).unwrap_or(Normal::new(0.0, 1.0).expect("unit normal"));
+        self.fill(shape, |stream| {
+            loop {
+                let value = normal.sample(stream);
+                if value.abs() <= 2.0 {
+                    return value;
+                }
+            }
+        })
+    }
+
+    fn fill<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        mut draw: impl FnMut(&mut Stream) -> f32,
+    ) -> Param<Tensor<D>> {
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| draw(&mut self.stream)).collect();
+        param(Tensor::from_data(TensorData::new(values, shape), self.device))
+    }
+}
+
+fn param<const D: usize>(tensor: Tensor<D>) -> Param<Tensor<D>> {
+    Param::initialized(ParamId::new(), tensor.require_grad())
+}

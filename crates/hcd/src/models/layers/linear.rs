@@ -1,0 +1,38 @@
+//! Affine map y = x Wᵀ + b: PyTorch's `Linear`.
+
+use super::Init;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::module::linear;
+
+/// Weight (out, in) and perhaps a bias (out).
+#[derive(Module, Debug)]
+pub struct Linear {
+    weight: Param<Tensor<2>>,
+    bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// Truncated normal weight (σ = 0.02), zero bias.
+    pub fn new(input: usize, output: usize, init: &mut Init) -> Self {
+        let weight = init.trunc_normal([output, input], 0.02);
+        Self { weight, bias: Some(init.constant(0.0, [output])) }
+    }
+
+    /// Truncated normal weight (σ = 0.02), no bias.
+    pub fn without_bias(input: usize, output: usize, init: &mut Init) -> Self {
+        Self { weight: init.trunc_normal([output, input], 0.02), bias: None }
+    }
+
+    /// Weight and bias as PyTorch initialises them by default: U(±1/√in).
+    pub fn torch_default(input: usize, output: usize, init: &mut Init) -> Self {
+        let weight = init.uniform_fan_in([output, input], input);
+        Self { weight, bias: Some(init.uniform_fan_in([output], input)) }
+    }
+
+    /// # Shapes
+    /// `x` (…, in) → (…, out)
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        linear(x, self.weight.val().transpose(), self.bias.as_ref().map(Param::val))
+    }
+}

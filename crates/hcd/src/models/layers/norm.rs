@@ -1,0 +1,82 @@
+//! Normalisation: y = (x − E[x]) / sqrt(Var[x] + ε) · weight + bias.
+//!
+//! Batch normalisation (Ioffe & Szegedy 2015) over batch and space, with PyTorch's running statistics:
+//! momentum 0.1 and the *unbiased* variance (Burn keeps the biased one). Layer normalisation (Ba et al. 2016)
+//! over the last axis.
+
+use super::{Init, Pass};
+use burn::module::{Module, Param, RunningState};
+use burn::tensor::Tensor;
+use burn::tensor::module::{batch_norm, batch_norm_train, layer_norm};
+
+const BATCH_NORM_EPSILON: f64 = 1e-5;
+const BATCH_NORM_MOMENTUM: f64 = 0.1;
+
+/// Batch normalisation of (B, C, H, W) over B, H and W.
+#[derive(Module, Debug)]
+pub struct BatchNorm2d {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+    running_mean: RunningState<Tensor<1>>,
+    running_var: RunningState<Tensor<1>>,
+}
+
+impl BatchNorm2d {
+    /// Weight 1, bias 0, running mean 0 and variance 1.
+    pub fn new(channels: usize, init: &Init) -> Self {
+        Self {
+            weight: init.constant(1.0, [channels]),
+            bias: init.constant(0.0, [channels]),
+            running_mean: RunningState::new(Tensor::zeros([channels], init.device())),
+            running_var: RunningState::new(Tensor::ones([channels], init.device())),
+        }
+    }
+
+    /// # Shapes
+    /// `x` (B, C, H, W) → (B, C, H, W)
+    pub fn forward(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
+        if !pass.is_training() {
+            return batch_norm(x, weight, bias, mean, var, BATCH_NORM_EPSILON);
+        }
+        let [batch, _, height, width] = x.dims();
+        let count = (batch * height * width) as f64;
+        let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let result = batch_norm_train(x, weight, bias, BATCH_NORM_EPSILON);
+        let follow = |running: Tensor<1>, seen: Tensor<1>, scale: f64| {
+            running * (1.0 - BATCH_NORM_MOMENTUM) + seen * (BATCH_NORM_MOMENTUM * scale)
+        };
+        remember(&self.running_mean, follow(mean, result.mean, 1.0));
+        remember(&self.running_var, follow(var, result.variance, unbiased));
+        result.output
+    }
+}
+
+/// Layer normalisation over the last axis.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+    #[module(skip)]
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    /// Weight 1, bias 0.
+    pub fn new(width: usize, epsilon: f64, init: &Init) -> Self {
+        Self { weight: init.constant(1.0, [width]), bias: init.constant(0.0, [width]), epsilon }
+    }
+
+    /// # Shapes
+    /// `x` (…, width) → (…, width)
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)
+    }
+}
+
+/// Stores a running statistic at once: Burn alone would fold it in only at the next update.
+fn remember(state: &RunningState<Tensor<1>>, value: Tensor<1>) {
+    state.update(value.detach());
+    state.value_sync();
+}

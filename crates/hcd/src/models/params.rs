@@ -1,0 +1,155 @@
+//! Parameters of any module by name: read them out, or map each to a new value.
+//!
+//! A name is the path in the module tree, dots between; since the layers are called as in PyTorch, a
+//! network's names are timm's. Order is the order of construction, always the same.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+
+/// Whether a tensor is learned or only remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Moved by the optimiser.
+    Learned,
+    /// Running statistics.
+    Buffer,
+}
+
+impl Role {
+    fn of(name: &str) -> Self {
+        match name.rsplit('.').next() {
+            Some("running_mean" | "running_var") => Role::Buffer,
+            _ => Role::Learned,
+        }
+    }
+}
+
+/// One tensor, flat, with its name and shape.
+#[derive(Debug, Clone)]
+pub struct NamedTensor {
+    /// Path in the module tree.
+    pub name: String,
+    /// Learned or remembered.
+    pub role: Role,
+    /// Its true shape.
+    pub shape: Vec<usize>,
+    /// The values, flattened, outside autodiff.
+    pub value: Tensor<1>,
+    /// dLoss/dvalue, where a backward pass gave one.
+    pub gradient: Option<Tensor<1>>,
+}
+
+impl NamedTensor {
+    /// The values on the host.
+    pub fn to_vec(&self) -> Vec<f32> {
+        self.value.clone().into_data().iter::<f32>().collect()
+    }
+}
+
+/// Named access to the parameters of a module.
+pub trait Parameters: Module {
+    /// Every tensor, in order.
+    fn named(&self) -> Vec<NamedTensor> {
+        let mut reader = Reader { path: Path::default(), found: Vec::new() };
+        self.visit(&mut reader);
+        reader.found
+    }
+
+    /// Replaces every tensor by what `update` makes of it (a flat tensor of the same length).
+    fn map_named(self, update: &mut dyn FnMut(NamedTensor) -> Tensor<1>) -> Self {
+        self.map(&mut Writer { path: Path::default(), gradients: None, update })
+    }
+
+    /// As [`Parameters::map_named`], each tensor with its gradient from `gradients`.
+    fn map_with_gradients(
+        self,
+        gradients: &mut Gradients,
+        update: &mut dyn FnMut(NamedTensor) -> Tensor<1>,
+    ) -> Self {
+        self.map(&mut Writer { path: Path::default(), gradients: Some(gradients), update })
+    }
+
+    /// How many numbers are learned.
+    fn learned_count(&self) -> usize {
+        let learned = self.named().into_iter().filter(|tensor| tensor.role == Role::Learned);
+        learned.map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+    }
+}
+
+impl<M: Module> Parameters for M {}
+
+/// Where a walk stands. Enum variants are no part of a name.
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
+    }
+
+    fn describe<const D: usize>(&self, tensor: Tensor<D>, gradient: Option<Tensor<D>>) -> NamedTensor {
+        let name = self.0.join(".");
+        let shape = tensor.dims().to_vec();
+        let count = shape.iter().product::<usize>();
+        NamedTensor {
+            role: Role::of(&name),
+            name,
+            shape,
+            value: tensor.without_autodiff().reshape([count]),
+            gradient: gradient.map(|gradient| gradient.reshape([count])),
+        }
+    }
+}
+
+struct Reader {
+    path: Path,
+    found: Vec<NamedTensor>,
+}
+
+impl ModuleVisitor for Reader {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push(self.path.describe(param.val(), None));
+    }
+}
+
+struct Writer<'a> {
+    path: Path,
+    gradients: Option<&'a mut Gradients>,
+    update: &'a mut dyn FnMut(NamedTensor) -> Tensor<1>,
+}
+
+impl ModuleMapper for Writer<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let id = param.id;
+        let tensor = param.into_value();
+        let (device, shape, learned) = (tensor.device(), tensor.dims(), tensor.is_require_grad());
+        let gradient = self.gradients.as_mut().and_then(|gradients| tensor.grad_remove(gradients));
+        let value = (self.update)(self.path.describe(tensor, gradient)).reshape(shape);
+        let value = if device.is_autodiff() { value.autodiff() } else { value };
+        Param::initialized(id, value.set_require_grad(learned && device.is_autodiff()))
+    }
+}
