@@ -1,1 +1,37 @@
-fn main() {}
+//! The project's own chores, as `cargo xtask <chore>`.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+
+use clap::{Parser, Subcommand};
+use std::path::Path;
+
+mod check;
+mod fashion_mnist;
+mod tidy;
+
+/// The project's own chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    Check(check::Args),
+    FashionMnist(fashion_mnist::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().chore {
+        Chore::Check(args) => check::run(&args),
+        Chore::FashionMnist(args) => fashion_mnist::run(&args),
+    }
+}
+
+/// The folder of the workspace, wherever the chore was called from.
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}

@@ -1,1 +1,43 @@
-fn main() {}
+//! The `hcd` command: arguments in, one sub-command a file, results on stdout, the rest on stderr.
+
+mod args;
+mod cell;
+mod command;
+mod output;
+mod progress;
+mod publish;
+mod round;
+mod session;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Training allocates and frees the same large tensors in every step; mimalloc keeps their pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return output::usage(&error),
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::failure(&error),
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    session::use_threads(arguments.threads)?;
+    match arguments.command {
+        Command::Demo(args) => command::demo::run(args),
+        Command::Train(args) => command::train::run(args),
+        Command::Distill(args) => command::distill::run(args),
+        Command::Compare(args) => command::compare::run(args),
+        Command::Evaluate(args) => command::evaluate::run(args),
+        Command::Models(args) => command::models::run(args),
+        Command::Methods(args) => command::methods::run(args),
+        Command::Recipe(args) => command::recipe::run(args),
+    }
+}

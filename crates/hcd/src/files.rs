@@ -58,3 +58,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
 }
+
+/// BLAKE3 of `bytes`, in hex.
+pub fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}

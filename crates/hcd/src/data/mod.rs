@@ -1,1 +1,140 @@
-//! Step 1, what we look at.
+//! Step 1, what we look at: labelled images and the batches made of them.
+//!
+//! A [`Dataset`] hands out decoded 8-bit images; [`open`] recognises the layout of a folder. What
+//! training sees of a sample in an epoch is its [`View`], drawn from (seed, epoch, sample id) alone
+//! ([`view`]) and then applied ([`augment`]); [`TrainLoader`] and [`EvalLoader`] prepare
+//! normalised [`HostBatch`]es of them ahead of use.
+
+use crate::error::{Error, Result};
+use std::fmt::{self, Debug, Display};
+use std::path::Path;
+use std::sync::Arc;
+
+pub mod augment;
+pub mod batch;
+pub mod fingerprint;
+pub mod idx;
+pub mod loader;
+pub mod memory;
+pub mod normalize;
+pub mod split;
+pub mod view;
+
+pub use batch::HostBatch;
+pub use fingerprint::fingerprint;
+pub use loader::{Batches, EvalLoader, TrainLoader};
+pub use memory::Memory;
+pub use normalize::Normalization;
+pub use split::{Subset, stratified_split};
+pub use view::{View, ViewPolicy};
+
+/// Channels, height and width of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ImageShape {
+    /// Samples a pixel: 1 for grey, 3 for red, green and blue.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Pixels a row.
+    pub width: usize,
+}
+
+impl ImageShape {
+    /// Numbers in one image: channels × height × width.
+    pub fn numel(self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+impl Display for ImageShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}", self.channels, self.height, self.width)
+    }
+}
+
+/// One image, 8 bits a sample, rows of pixels of interleaved channels (H, W, C).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Rows.
+    pub height: usize,
+    /// Pixels a row.
+    pub width: usize,
+    /// Samples a pixel.
+    pub channels: usize,
+    /// height × width × channels samples, 0 to 255.
+    pub pixels: Vec<u8>,
+}
+
+impl Image {
+    /// Its channels, height and width.
+    pub fn shape(&self) -> ImageShape {
+        ImageShape { channels: self.channels, height: self.height, width: self.width }
+    }
+}
+
+/// Labelled images, all of one shape, each under an index below [`len`](Dataset::len).
+///
+/// Methods that take an index panic where it is not below `len`; that is the caller's mistake.
+pub trait Dataset: Send + Sync + Debug {
+    /// How many samples there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The names of the classes; a label is an index into them.
+    fn classes(&self) -> &[String];
+
+    /// The class of a sample, below `classes().len()`.
+    fn label(&self, index: usize) -> usize;
+
+    /// The decoded image of a sample.
+    ///
+    /// # Errors
+    /// Where it cannot be read or decoded.
+    fn image(&self, index: usize) -> Result<Image>;
+
+    /// The shape all images share.
+    fn image_shape(&self) -> ImageShape;
+
+    /// The number a sample keeps for good: its place in the set that it came from, which a
+    /// [`Subset`] passes on. Views and cached teachers go by it.
+    fn id(&self, index: usize) -> u64;
+
+    /// What errors call it, as `data/fashion-mnist (train)`.
+    fn name(&self) -> String;
+}
+
+/// The two halves of a published data set.
+#[derive(Debug, Clone)]
+pub struct Splits {
+    /// To learn from, and to hold a validation part out of.
+    pub train: Arc<dyn Dataset>,
+    /// To report on: looked at by `eval` alone.
+    pub test: Arc<dyn Dataset>,
+}
+
+/// Opens the data set in a folder, whatever its layout; today that is IDX ([`idx`]).
+///
+/// # Errors
+/// Where the folder is missing, its layout is unknown, or a file in it is damaged.
+pub fn open(path: &Path) -> Result<Splits> {
+    let shown = path.display();
+    let looked_for = format!("looked for {} (plain or .gz)", idx::NAMES.join(", "));
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::Data(format!("{shown}: no such folder; {looked_for} in it")));
+        }
+        Err(source) => return Err(Error::Io { path: path.to_owned(), action: "open", source }),
+        Ok(found) if !found.is_dir() => {
+            return Err(Error::Data(format!("{shown}: is a file, expected a folder; {looked_for} in it")));
+        }
+        Ok(_) => {}
+    }
+    if idx::recognises(path) {
+        return idx::open(path);
+    }
+    Err(Error::Data(format!("{shown}: holds no data set of a known layout; {looked_for}")))
+}

@@ -2,7 +2,19 @@
 //! and the targets into named terms, each raw and with its weight. One method a file.
 //!
 //! Weights are applied here and nowhere else: losses know none.
+//!
+//! A student without a teacher has no method: [`supervised_terms`] gives its one term.
 
+mod distiller;
+mod hcd;
+mod kd;
+mod targets;
+
+pub use distiller::{Distiller, METHODS, MethodConfig, MethodInfo};
+pub use hcd::{Hcd, sub_logit_terms};
+pub use kd::{Kd, KdConfig, kd_terms};
+
+use crate::losses::cross_entropy;
 use crate::models::{Features, Pass};
 use crate::teacher::TeacherOutput;
 use burn::module::Module;
@@ -44,4 +56,12 @@ pub trait Method: Module {
 /// Σ weight · raw.
 pub fn total(terms: &[Term]) -> Option<Tensor<1>> {
     terms.iter().map(|term| term.raw.clone() * term.weight).reduce(|sum, term| sum + term)
+}
+
+/// The only term of a student that learns from labels alone: CE(z_s, q).
+///
+/// # Shapes
+/// `student_logits` (B, K)
+pub fn supervised_terms(student_logits: Tensor<2>, targets: &Targets) -> Vec<Term> {
+    vec![Term { name: "ce", raw: cross_entropy(student_logits, targets.soft.clone()), weight: 1.0 }]
 }

@@ -82,7 +82,11 @@ impl ModelConfig {
         }
     }
 
-    fn check(&self) -> std::result::Result<(), String> {
+    /// What makes the shape impossible, if anything.
+    ///
+    /// # Errors
+    /// With one line on the first thing that is wrong.
+    pub fn check(&self) -> std::result::Result<(), String> {
         match self {
             ModelConfig::ResNet(config) => {
                 if config.depths.contains(&0) || config.widths.contains(&0) {

@@ -5,6 +5,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
+use std::collections::BTreeMap;
 
 /// Whether a tensor is learned or only remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +36,6 @@ pub struct NamedTensor {
     pub shape: Vec<usize>,
     /// The values, flattened, outside autodiff.
     pub value: Tensor<1>,
-    /// dLoss/dvalue, where a backward pass gave one.
-    pub gradient: Option<Tensor<1>>,
 }
 
 impl NamedTensor {
@@ -57,16 +56,15 @@ pub trait Parameters: Module {
 
     /// Replaces every tensor by what `update` makes of it (a flat tensor of the same length).
     fn map_named(self, update: &mut dyn FnMut(NamedTensor) -> Tensor<1>) -> Self {
-        self.map(&mut Writer { path: Path::default(), gradients: None, update })
+        self.map(&mut Writer { path: Path::default(), update })
     }
 
-    /// As [`Parameters::map_named`], each tensor with its gradient from `gradients`.
-    fn map_with_gradients(
-        self,
-        gradients: &mut Gradients,
-        update: &mut dyn FnMut(NamedTensor) -> Tensor<1>,
-    ) -> Self {
-        self.map(&mut Writer { path: Path::default(), gradients: Some(gradients), update })
+    /// Takes the gradients of the learned tensors out of `gradients`, flat, by name. A tensor that the loss
+    /// does not depend on has none.
+    fn take_gradients(&self, gradients: &mut Gradients) -> BTreeMap<String, Tensor<1>> {
+        let mut collector = Collector { path: Path::default(), gradients, found: BTreeMap::new() };
+        self.visit(&mut collector);
+        collector.found
     }
 
     /// How many numbers are learned.
@@ -95,17 +93,10 @@ impl Path {
         }
     }
 
-    fn describe<const D: usize>(&self, tensor: Tensor<D>, gradient: Option<Tensor<D>>) -> NamedTensor {
+    fn describe<const D: usize>(&self, tensor: Tensor<D>) -> NamedTensor {
         let name = self.0.join(".");
         let shape = tensor.dims().to_vec();
-        let count = shape.iter().product::<usize>();
-        NamedTensor {
-            role: Role::of(&name),
-            name,
-            shape,
-            value: tensor.without_autodiff().reshape([count]),
-            gradient: gradient.map(|gradient| gradient.reshape([count])),
-        }
+        NamedTensor { role: Role::of(&name), name, shape, value: flat(tensor.without_autodiff()) }
     }
 }
 
@@ -124,13 +115,34 @@ impl ModuleVisitor for Reader {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.push(self.path.describe(param.val(), None));
+        self.found.push(self.path.describe(param.val()));
+    }
+}
+
+struct Collector<'a> {
+    path: Path,
+    gradients: &'a mut Gradients,
+    found: BTreeMap<String, Tensor<1>>,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad_remove(self.gradients) {
+            self.found.insert(self.path.0.join("."), flat(gradient));
+        }
     }
 }
 
 struct Writer<'a> {
     path: Path,
-    gradients: Option<&'a mut Gradients>,
     update: &'a mut dyn FnMut(NamedTensor) -> Tensor<1>,
 }
 
@@ -147,9 +159,13 @@ impl ModuleMapper for Writer<'_> {
         let id = param.id;
         let tensor = param.into_value();
         let (device, shape, learned) = (tensor.device(), tensor.dims(), tensor.is_require_grad());
-        let gradient = self.gradients.as_mut().and_then(|gradients| tensor.grad_remove(gradients));
-        let value = (self.update)(self.path.describe(tensor, gradient)).reshape(shape);
+        let value = (self.update)(self.path.describe(tensor)).reshape(shape);
         let value = if device.is_autodiff() { value.autodiff() } else { value };
         Param::initialized(id, value.set_require_grad(learned && device.is_autodiff()))
     }
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let count = tensor.dims().iter().product::<usize>();
+    tensor.reshape([count])
 }

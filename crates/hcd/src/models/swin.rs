@@ -8,9 +8,9 @@ mod window;
 
 use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Pass};
 use super::{Backbone, Features, StageFeature, StageShape};
+use crate::ops::gelu;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::gelu;
 use burn::tensor::ops::PadMode;
 use serde::{Deserialize, Serialize};
 use window::WindowAttention;

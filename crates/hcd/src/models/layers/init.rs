@@ -74,5 +74,6 @@ impl<'a> Init<'a> {
 }
 
 fn param<const D: usize>(tensor: Tensor<D>) -> Param<Tensor<D>> {
-    Param::initialized(ParamId::new(), tensor.require_grad())
+    let learned = tensor.device().is_autodiff();
+    Param::initialized(ParamId::new(), tensor.set_require_grad(learned))
 }

@@ -5,9 +5,10 @@
 //! over the last axis.
 
 use super::{Init, Pass};
+use crate::ops::layer_norm;
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
-use burn::tensor::module::{batch_norm, batch_norm_train, layer_norm};
+use burn::tensor::module::{batch_norm, batch_norm_train};
 
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
@@ -71,7 +72,7 @@ impl LayerNorm {
     /// # Shapes
     /// `x` (…, width) → (…, width)
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)
+        layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon)
     }
 }
 

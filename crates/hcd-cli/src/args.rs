@@ -1,0 +1,219 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand};
+use hcd::config::{Override, parse_override};
+use std::path::PathBuf;
+
+/// Knowledge distillation between unlike architectures.
+#[derive(Debug, Parser)]
+#[command(name = "hcd", version, about, max_term_width = 100, after_help = "Start with: hcd demo")]
+pub struct Arguments {
+    /// Threads to compute with; results are the same bits only at the same number [default: all cores]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Distil a small ResNet from a Swin transformer on Fashion-MNIST, beside KD and training from labels
+    #[command(
+        after_help = "Examples:\n  hcd demo\n  hcd demo --seed 1 --out runs/demo1\n  hcd demo --epochs 2 --json"
+    )]
+    Demo(DemoArgs),
+    /// Train a network from labels
+    #[command(
+        after_help = "Examples:\n  hcd train recipes/teacher-swin-fashion-mnist.toml --out runs/teacher\n  \
+        hcd train --data data/fashion-mnist --model resnet10_small --epochs 5 --set optimizer.lr=0.1\n  \
+        hcd train --resume runs/teacher"
+    )]
+    Train(TrainArgs),
+    /// Distil a student from a teacher
+    #[command(after_help = "Examples:\n  hcd distill recipes/demo.toml --out runs/student\n  \
+        hcd distill --data data/fashion-mnist --student resnet10_small --teacher teacher.safetensors \
+        --method hcd --epochs 5\n  hcd distill recipes/demo.toml --set method.sub_logits=8\n  \
+        hcd distill --resume runs/student")]
+    Distill(TrainArgs),
+    /// Compare methods over seeds: one table with mean and standard deviation; finished cells are not run again
+    #[command(
+        after_help = "Examples:\n  hcd compare recipes/compare-fashion-mnist.toml --out runs/compare\n  \
+        hcd compare recipes/demo.toml --methods scratch,kd --seeds 0,1,2"
+    )]
+    Compare(CompareArgs),
+    /// Evaluate weights on a data set
+    #[command(
+        after_help = "Examples:\n  hcd evaluate --weights runs/student/student.safetensors --data data/fashion-mnist\n  \
+        hcd evaluate --weights teacher.safetensors --data data/fashion-mnist --split train --json"
+    )]
+    Evaluate(EvaluateArgs),
+    /// List the networks there are, with their parameters
+    Models(ListArgs),
+    /// List the methods there are, with their defaults
+    Methods(ListArgs),
+    /// Print a recipe with every default and where each value comes from
+    #[command(after_help = "Examples:\n  hcd recipe recipes/demo.toml\n  \
+        hcd recipe recipes/demo.toml --set method.temperature=4 --json")]
+    Recipe(RecipeArgs),
+}
+
+/// A recipe file and what differs from it.
+#[derive(Debug, Args)]
+pub struct RecipeSource {
+    /// Recipe file (TOML); without it, the defaults and the flags below
+    pub recipe: Option<PathBuf>,
+    /// Set any key of the recipe; may be given more than once
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of the data set (data.path)
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Network to train, as `hcd models` lists them (student.name)
+    #[arg(long, visible_alias = "model", value_name = "NAME")]
+    pub student: Option<String>,
+    /// Weights of the teacher, a file that hcd wrote (teacher.weights)
+    #[arg(long, value_name = "FILE")]
+    pub teacher: Option<PathBuf>,
+    /// How the teacher teaches, as `hcd methods` lists them (method.name)
+    #[arg(long, value_name = "NAME")]
+    pub method: Option<String>,
+    /// Passes over the training data (train.epochs)
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Images a batch (train.batch_size)
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<u64>,
+    /// Peak learning rate (optimizer.lr)
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    pub lr: Option<f64>,
+    /// Seed of everything drawn by chance (seed)
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl RecipeSource {
+    /// The flags as overrides of the recipe, `--set` last.
+    pub fn overrides(&self) -> hcd::Result<Vec<Override>> {
+        let mut all = Vec::new();
+        let mut put = |key: &str, value: Option<toml::Value>| {
+            all.extend(value.map(|value| Override::new(key, value)));
+        };
+        let whole =
+            |number: Option<u64>| number.map(|n| toml::Value::Integer(i64::try_from(n).unwrap_or(i64::MAX)));
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string().into());
+        put("data.path", path(&self.data));
+        put("student.name", self.student.clone().map(Into::into));
+        put("teacher.weights", path(&self.teacher));
+        put("method.name", self.method.clone().map(Into::into));
+        put("train.epochs", whole(self.epochs));
+        put("train.batch_size", whole(self.batch_size));
+        put("optimizer.lr", self.lr.map(Into::into));
+        put("seed", whole(self.seed));
+        for text in &self.set {
+            all.push(parse_override(text)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Where a run goes.
+#[derive(Debug, Args)]
+pub struct RunPlace {
+    /// Folder of the run, new or empty [default: runs/<what>-<date>-<time>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `train` and `distill`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub source: RecipeSource,
+    #[command(flatten)]
+    pub place: RunPlace,
+    /// Go on with the run in this folder, from its newest whole checkpoint
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["recipe", "set", "data", "student", "teacher", "method",
+        "epochs", "batch_size", "lr", "seed", "out"])]
+    pub resume: Option<PathBuf>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub place: RunPlace,
+    /// Seed of everything drawn by chance
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Passes over the training data
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    #[command(flatten)]
+    pub source: RecipeSource,
+    /// Folder of the comparison; one that was begun goes on [default: runs/compare-<date>-<time>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Methods to compare, in place of the recipe's
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub methods: Option<Vec<String>>,
+    /// Seeds, in place of the recipe's
+    #[arg(long, value_delimiter = ',', value_name = "SEEDS")]
+    pub seeds: Option<Vec<u64>>,
+}
+
+/// Which part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Split {
+    /// The test images.
+    Test,
+    /// The training images.
+    Train,
+}
+
+/// Arguments of `evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Weights, a file that hcd wrote
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// Folder of the data set
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// Part of the data set
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: Split,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of the lists.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `recipe`.
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
+    #[command(flatten)]
+    pub source: RecipeSource,
+    /// Print JSON instead of TOML
+    #[arg(long)]
+    pub json: bool,
+}

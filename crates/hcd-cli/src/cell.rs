@@ -1,0 +1,161 @@
+//! One training from start to result: run folder, fit, test figures, report.
+
+use crate::output;
+use crate::progress::TrainingBar;
+use hcd::config::Resolved;
+use hcd::eval;
+use hcd::export;
+use hcd::files;
+use hcd::models::{Network, Parameters};
+use hcd::report::{ChosenEpoch, Entry, Outcome};
+use hcd::train::{Experiment, Fitted, Objective, Observer, RunFolder, fit};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const RESULT: &str = "result.json";
+const TIMING: &str = "timing.json";
+
+/// Wall-clock time, apart from the metrics: it alone differs between a run and its resumption.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Timing {
+    seconds: f64,
+}
+
+/// One training to do.
+pub struct Cell<'a> {
+    /// What it is called.
+    pub label: &'a str,
+    /// Its recipe.
+    pub resolved: &'a Resolved,
+    /// Its data and network.
+    pub experiment: &'a Experiment,
+    /// Its folder.
+    pub folder: &'a Path,
+}
+
+impl Cell<'_> {
+    /// Hash of the recipe.
+    fn recipe(&self) -> hcd::Result<String> {
+        Ok(files::hash(self.resolved.to_toml()?.as_bytes()))
+    }
+
+    /// The result, where this very recipe was finished before.
+    pub fn finished(&self) -> anyhow::Result<Option<Entry>> {
+        let path = self.folder.join(RESULT);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let outcome: Outcome = serde_json::from_str(&files::read_text(&path)?)
+            .map_err(|e| hcd::Error::Run(format!("{}: not as written ({e})", path.display())))?;
+        let (run, _) = RunFolder::open(self.folder)?;
+        self.check_recipe(&outcome.recipe)?;
+        Ok(Some(Entry { outcome, epochs: run.metrics()? }))
+    }
+
+    fn check_recipe(&self, found: &str) -> hcd::Result<()> {
+        match found == self.recipe()? {
+            true => Ok(()),
+            false => Err(hcd::Error::Run(format!(
+                "{}: was run with another recipe; name another folder with --out",
+                self.folder.display()
+            ))),
+        }
+    }
+
+    /// Begins the run, or goes on with the one in the folder, to its end.
+    pub fn run(&self, objective: &mut Objective) -> anyhow::Result<Entry> {
+        let run = if RunFolder::exists(self.folder) {
+            let (run, recipe) = RunFolder::open(self.folder)?;
+            if recipe != self.resolved.recipe {
+                self.check_recipe("")?;
+            }
+            for note in run.check_same(self.experiment)? {
+                output::note(&format!("warning: {note}"));
+            }
+            run
+        } else {
+            RunFolder::create(self.folder, self.resolved, self.experiment)?
+        };
+        let mut watch = Watch::new(self.label, &run);
+        let fitted = fit(self.experiment, objective, Some(&run), &mut watch)?;
+        let seconds = watch.finish();
+        let outcome = self.outcome(&run, &fitted, seconds)?;
+        run.write_json(RESULT, &outcome)?;
+        Ok(Entry { outcome, epochs: fitted.history.epochs })
+    }
+
+    /// Looks at the test images, once: with the last epoch's weights, and the chosen one's.
+    fn outcome(&self, run: &RunFolder, fitted: &Fitted, seconds: f64) -> anyhow::Result<Outcome> {
+        let test = |network: &Network| {
+            let Experiment { test, normalization, device, .. } = self.experiment;
+            eval::evaluate(network, test, normalization, device, &mut |_| {})
+        };
+        let last = test(&fitted.network)?;
+        let epochs = fitted.history.epochs.len() as u64;
+        let chosen = match fitted.history.best {
+            None => None,
+            Some(best) => {
+                let top1 = match best.epoch == epochs {
+                    true => last.top1,
+                    false => test(&export::load(&run.best(), &self.experiment.device)?.network)?.top1,
+                };
+                Some(ChosenEpoch { epoch: best.epoch, validation_top1: best.top1, top1 })
+            }
+        };
+        Ok(Outcome {
+            name: self.label.to_owned(),
+            seed: self.experiment.recipe.seed,
+            top1: last.top1,
+            top5: last.top5,
+            loss: last.loss,
+            calibration_error: last.calibration_error,
+            chosen,
+            seconds,
+            epochs,
+            parameters: fitted.network.learned_count(),
+            head_parameters: fitted.head_parameters,
+            recipe: self.recipe()?,
+        })
+    }
+}
+
+/// Watches a training and keeps its time, over all its resumptions.
+struct Watch<'a> {
+    bar: TrainingBar,
+    run: &'a RunFolder,
+    before: f64,
+}
+
+impl<'a> Watch<'a> {
+    fn new(label: &str, run: &'a RunFolder) -> Self {
+        let text = std::fs::read_to_string(run.path().join(TIMING)).unwrap_or_default();
+        let before = serde_json::from_str::<Timing>(&text).unwrap_or_default().seconds;
+        Self { bar: TrainingBar::new(label), run, before }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.bar.seconds()
+    }
+
+    fn finish(self) -> f64 {
+        self.bar.finish();
+        self.seconds()
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn progress(&mut self, progress: hcd::train::Progress) {
+        self.bar.progress(progress);
+    }
+
+    fn epoch(&mut self, history: &hcd::train::History) {
+        self.bar.epoch(history);
+        if let Err(error) = self.run.write_json(TIMING, &Timing { seconds: self.seconds() }) {
+            self.bar.notice(&error.to_string());
+        }
+    }
+
+    fn notice(&mut self, message: &str) {
+        self.bar.notice(message);
+    }
+}

@@ -1,0 +1,47 @@
+//! `hcd demo`: a real student, three ways, in some minutes.
+
+use crate::args::DemoArgs;
+use crate::publish;
+use crate::round::Round;
+use crate::session;
+use hcd::config::{self, Override, Resolved};
+use hcd::train::{Experiment, claim};
+use std::path::{Path, PathBuf};
+
+/// The demo's recipe, as in the repository.
+const RECIPE: &str = include_str!("../../../../recipes/demo.toml");
+
+pub fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let resolved = resolve(&args)?;
+    let folder = session::run_folder(args.place.out, "demo");
+    let experiment = Experiment::prepare(&resolved.recipe, &session::device())?;
+    claim(&folder)?;
+    let methods = resolved.recipe.compare.as_ref().map(|compare| compare.methods.clone()).unwrap_or_default();
+    let mut round = Round::new(&resolved, &experiment, &methods, &folder)?;
+    let entries = round.run(resolved.recipe.seed)?;
+    let teacher = round.teacher_line()?;
+    publish::comparison("demo", &resolved, &experiment, teacher, &entries, &folder, args.place.json)
+}
+
+fn resolve(args: &DemoArgs) -> anyhow::Result<Resolved> {
+    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let mut overrides = Vec::new();
+    overrides.extend(args.seed.map(|seed| Override::new("seed", whole(seed))));
+    overrides.extend(args.epochs.map(|epochs| Override::new("train.epochs", whole(epochs))));
+    let mut resolved = config::from_text(RECIPE, "recipes/demo.toml", &overrides)?;
+    let recipe = &mut resolved.recipe;
+    recipe.data.path = of_repository(&recipe.data.path);
+    if let Some(teacher) = &mut recipe.teacher {
+        teacher.weights = of_repository(&teacher.weights);
+    }
+    Ok(resolved)
+}
+
+/// A path of the repository, from wherever the command is run.
+fn of_repository(path: &Path) -> PathBuf {
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    match path.exists() || !built_in.exists() {
+        true => path.to_owned(),
+        false => built_in.canonicalize().unwrap_or(built_in),
+    }
+}

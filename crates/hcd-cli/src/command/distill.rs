@@ -1,0 +1,19 @@
+//! `hcd distill`: a student from a teacher.
+
+use super::train::{finish, start};
+use crate::args::TrainArgs;
+use crate::session;
+use hcd::teacher::Live;
+use hcd::train::{Experiment, Objective};
+
+pub fn run(args: TrainArgs) -> anyhow::Result<()> {
+    let (resolved, folder) = start(&args.source, args.place.out.clone(), args.resume.as_deref(), "distill")?;
+    let experiment = Experiment::prepare(&resolved.recipe, &session::device())?;
+    let teacher = session::load_teacher(&experiment)?;
+    let mut teacher = Live::new(teacher, &experiment.normalization, &experiment.device);
+    let Some(method) = &resolved.recipe.method else {
+        return Err(hcd::Error::Recipe("a distillation needs a method: give --method NAME".to_owned()).into());
+    };
+    let mut objective = Objective::Distilled { teacher: &mut teacher, method };
+    finish(&resolved, &experiment, &mut objective, &folder, &args.place)
+}

@@ -1,0 +1,78 @@
+//! `hcd evaluate`: how weights do on a data set.
+
+use crate::args::{EvaluateArgs, Split};
+use crate::{output, progress, session};
+use hcd::models::Parameters;
+use hcd::{data, eval, export};
+use serde_json::json;
+use std::time::Instant;
+
+pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
+    let device = session::device();
+    let loaded = export::load(&args.weights, &device)?;
+    let splits = data::open(&args.data)?;
+    let dataset = match args.split {
+        Split::Test => splits.test,
+        Split::Train => splits.train,
+    };
+    let card = &loaded.card;
+    let refuse = |what: String| hcd::Error::Recipe(format!("{}: {what}", args.weights.display()));
+    if card.classes.len() != dataset.classes().len() {
+        let (own, found) = (card.classes.len(), dataset.classes().len());
+        return Err(refuse(format!("knows {own} classes, {} has {found}", args.data.display())).into());
+    }
+    let shape = dataset.image_shape();
+    if card.image.channels != shape.channels
+        || card.config.image_size().is_some_and(|side| side != shape.height)
+    {
+        return Err(refuse(format!(
+            "looks at images of {}, {} has {shape}",
+            card.image,
+            args.data.display()
+        ))
+        .into());
+    }
+    let bar = progress::bar("evaluate", dataset.len() as u64);
+    let began = Instant::now();
+    let result = eval::evaluate(&loaded.network, &dataset, &card.normalization, &device, &mut |images| {
+        bar.inc(images as u64);
+    })?;
+    let rate = result.images as f64 / began.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    if args.json {
+        let per_class: serde_json::Map<_, _> =
+            card.classes.iter().cloned().zip(result.per_class.iter().map(|top1| json!(top1))).collect();
+        return output::json(&json!({
+            "model": card.model,
+            "parameters": loaded.network.learned_count(),
+            "images": result.images,
+            "top1": result.top1,
+            "top5": result.top5,
+            "loss": result.loss,
+            "calibration_error": result.calibration_error,
+            "images_per_second": rate,
+            "per_class": per_class,
+        }));
+    }
+    let rows = [
+        ("model", card.model.clone()),
+        ("parameters", loaded.network.learned_count().to_string()),
+        ("images", result.images.to_string()),
+        ("top-1", format!("{:.2} %", result.top1)),
+        ("top-5", format!("{:.2} %", result.top5)),
+        ("loss", format!("{:.4}", result.loss)),
+        ("calibration error", format!("{:.4}", result.calibration_error)),
+        ("images a second", format!("{rate:.0}")),
+    ];
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    output::table(&["what", "value"], &rows);
+    output::line("");
+    let classes: Vec<Vec<String>> = card
+        .classes
+        .iter()
+        .zip(&result.per_class)
+        .map(|(class, top1)| vec![class.clone(), top1.map_or("-".to_owned(), |top1| format!("{top1:.2} %"))])
+        .collect();
+    output::table(&["class", "top-1"], &classes);
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The sub-commands, one a file.
+
+pub mod compare;
+pub mod demo;
+pub mod distill;
+pub mod evaluate;
+pub mod methods;
+pub mod models;
+pub mod recipe;
+pub mod train;

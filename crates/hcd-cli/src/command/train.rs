@@ -1,0 +1,59 @@
+//! `hcd train`: a network from labels.
+
+use crate::args::{RecipeSource, RunPlace, TrainArgs};
+use crate::cell::Cell;
+use crate::publish;
+use crate::session;
+use hcd::config::{self, Origin, Resolved};
+use hcd::models::{Network, Parameters};
+use hcd::train::{Experiment, Objective, RunFolder, inspect_space};
+use std::path::{Path, PathBuf};
+
+pub fn run(args: TrainArgs) -> anyhow::Result<()> {
+    let (resolved, folder) = start(&args.source, args.place.out.clone(), args.resume.as_deref(), "train")?;
+    let experiment = Experiment::prepare(&resolved.recipe, &session::device())?;
+    let mut objective = Objective::Supervised;
+    finish(&resolved, &experiment, &mut objective, &folder, &args.place)
+}
+
+/// The recipe and the folder of a run: new, or the one to go on with.
+pub fn start(
+    source: &RecipeSource,
+    out: Option<PathBuf>,
+    resume: Option<&Path>,
+    command: &str,
+) -> anyhow::Result<(Resolved, PathBuf)> {
+    if let Some(folder) = resume {
+        let (_, recipe) = RunFolder::open(folder)?;
+        let origins = Default::default();
+        return Ok((Resolved { recipe, origins }, folder.to_owned()));
+    }
+    let resolved = config::load(source.recipe.as_deref(), &source.overrides()?)?;
+    Ok((resolved, session::run_folder(out, command)))
+}
+
+/// Trains, and tells what came of it.
+pub fn finish(
+    resolved: &Resolved,
+    experiment: &Experiment,
+    objective: &mut Objective,
+    folder: &Path,
+    place: &RunPlace,
+) -> anyhow::Result<()> {
+    inspect_space(folder, Network::new(&experiment.model, 0, &experiment.device).learned_count())?;
+    let cell = Cell { label: objective.name(), resolved, experiment, folder };
+    let entry = match cell.finished()? {
+        Some(entry) => entry,
+        None => cell.run(objective)?,
+    };
+    publish::single(resolved, experiment, &entry, folder, place.json)
+}
+
+/// Where a key's value came from, for people.
+pub fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Default => "default",
+        Origin::Recipe => "recipe",
+        Origin::Flag => "flag",
+    }
+}

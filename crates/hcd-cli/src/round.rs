@@ -1,0 +1,142 @@
+//! All methods of a comparison under one seed: same initial weights, same views, and the teacher asked once.
+
+use crate::cell::Cell;
+use crate::{progress, session};
+use hcd::config::{Lesson, Resolved};
+use hcd::data::TrainLoader;
+use hcd::eval;
+use hcd::export::Loaded;
+use hcd::models::{Network, Parameters};
+use hcd::report::{Entry, TeacherLine};
+use hcd::teacher::{Live, Recorded, Teacher, ViewKey};
+use hcd::train::{Experiment, Objective, inspect_space};
+use std::path::Path;
+use std::time::Instant;
+
+/// Most memory that a teacher's answers may take; beyond it the teacher looks at each batch anew.
+const MOST_ANSWERS: usize = 1 << 30;
+
+/// What the rounds of a comparison share.
+pub struct Round<'a> {
+    resolved: &'a Resolved,
+    experiment: &'a Experiment,
+    methods: &'a [Lesson],
+    folder: &'a Path,
+    expert: Option<Expert>,
+}
+
+/// The teacher, and what is told of it.
+struct Expert {
+    teacher: Recorded,
+    name: String,
+    network: Network,
+    seconds: Option<f64>,
+    normalization: hcd::data::Normalization,
+}
+
+impl<'a> Round<'a> {
+    /// Looks at the teacher and at the disk before anything is trained.
+    pub fn new(
+        resolved: &'a Resolved,
+        experiment: &'a Experiment,
+        methods: &'a [Lesson],
+        folder: &'a Path,
+    ) -> anyhow::Result<Self> {
+        let taught = methods.iter().any(|lesson| lesson.method.is_some());
+        let expert = match taught {
+            true => Some(Expert::new(session::load_teacher(experiment)?, experiment)),
+            false => None,
+        };
+        let parameters = Network::new(&experiment.model, 0, &experiment.device).learned_count();
+        inspect_space(folder, parameters * methods.len())?;
+        Ok(Self { resolved, experiment, methods, folder, expert })
+    }
+
+    /// Runs every method with `seed`; a finished cell is read, an interrupted one goes on.
+    pub fn run(&mut self, seed: u64) -> anyhow::Result<Vec<Entry>> {
+        let mut resolved = self.resolved.clone();
+        resolved.recipe.seed = seed;
+        resolved.recipe.compare = None;
+        let mut experiment = self.experiment.clone();
+        experiment.recipe = resolved.recipe.clone();
+        if let Some(expert) = &mut self.expert {
+            expert.teacher.clear();
+        }
+        let mut entries = Vec::new();
+        for lesson in self.methods {
+            resolved.recipe.method = lesson.method.clone();
+            let folder = self.folder.join(&lesson.label).join(format!("seed-{seed}"));
+            let cell =
+                Cell { label: &lesson.label, resolved: &resolved, experiment: &experiment, folder: &folder };
+            if let Some(entry) = cell.finished()? {
+                entries.push(entry);
+                continue;
+            }
+            let entry = match (&lesson.method, &mut self.expert) {
+                (Some(method), Some(expert)) => {
+                    expert.prepare(&experiment)?;
+                    cell.run(&mut Objective::Distilled { teacher: expert.teacher(), method })?
+                }
+                _ => cell.run(&mut Objective::Supervised)?,
+            };
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// The teacher's own row, its accuracy on the test images among it.
+    pub fn teacher_line(&self) -> anyhow::Result<Option<TeacherLine>> {
+        let Some(expert) = &self.expert else { return Ok(None) };
+        let Experiment { test, device, .. } = self.experiment;
+        let result = eval::evaluate(&expert.network, test, &expert.normalization, device, &mut |_| {})?;
+        Ok(Some(TeacherLine {
+            name: expert.name.clone(),
+            top1: result.top1,
+            parameters: expert.network.learned_count(),
+            seconds: expert.seconds,
+        }))
+    }
+}
+
+impl Expert {
+    fn new(loaded: Loaded, experiment: &Experiment) -> Self {
+        let (name, network) = (loaded.card.model.clone(), loaded.network.clone());
+        let normalization = loaded.card.normalization.clone();
+        let live = Live::new(loaded, &experiment.normalization, &experiment.device);
+        Self { teacher: Recorded::new(live), name, network, seconds: None, normalization }
+    }
+
+    fn teacher(&mut self) -> &mut dyn Teacher {
+        &mut self.teacher
+    }
+
+    /// Has the teacher look at every view of the run once, where the answers fit in memory.
+    fn prepare(&mut self, experiment: &Experiment) -> anyhow::Result<()> {
+        let recipe = &experiment.recipe;
+        let loader = TrainLoader::new(
+            experiment.train.clone(),
+            recipe.data.views,
+            &experiment.normalization,
+            recipe.train.batch_size,
+            recipe.seed,
+        )?;
+        let batches = loader.batches_per_epoch() as u64 * recipe.train.epochs;
+        let views = batches as usize * recipe.train.batch_size;
+        if views.saturating_mul(self.teacher.width() * size_of::<f32>()) > MOST_ANSWERS {
+            return Ok(());
+        }
+        let bar = progress::bar("teacher", batches);
+        let (began, asked) = (Instant::now(), self.teacher.asked());
+        for epoch in 0..recipe.train.epochs {
+            for batch in loader.epoch(epoch, 0) {
+                self.teacher.answer(&batch?, ViewKey { seed: recipe.seed, epoch })?;
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        if self.teacher.asked() > asked {
+            *self.seconds.get_or_insert(0.0) += began.elapsed().as_secs_f64();
+        }
+        Ok(())
+    }
+}

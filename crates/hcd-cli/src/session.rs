@@ -1,0 +1,44 @@
+//! What the commands share before a training: threads, device, the teacher, the name of a run's folder.
+
+use crate::output;
+use hcd::burn::tensor::Device;
+use hcd::export::{self, Loaded};
+use hcd::train::{Experiment, inspect_teacher};
+use std::path::{Path, PathBuf};
+
+/// Sets the number of threads of everything that computes.
+pub fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
+    let count = match threads {
+        Some(0) => return Err(hcd::Error::Recipe("--threads 0: must be at least 1".to_owned()).into()),
+        Some(count) => count,
+        None => 0,
+    };
+    rayon::ThreadPoolBuilder::new().num_threads(count).build_global()?;
+    Ok(())
+}
+
+/// Where it computes, without autodiff.
+pub fn device() -> Device {
+    Device::flex()
+}
+
+/// Reads the teacher of an experiment and sees whether it suits the data.
+pub fn load_teacher(experiment: &Experiment) -> anyhow::Result<Loaded> {
+    let Some(teacher) = &experiment.recipe.teacher else {
+        let message = "a distillation needs a teacher: give --teacher FILE, or teacher.weights in the recipe";
+        return Err(hcd::Error::Recipe(message.to_owned()).into());
+    };
+    let loaded = export::load(&teacher.weights, &experiment.device)?;
+    for warning in inspect_teacher(&loaded, experiment, &teacher.weights.display().to_string())? {
+        output::note(&format!("warning: {warning}"));
+    }
+    Ok(loaded)
+}
+
+/// The folder that was asked for, or a new one named after the command and the time.
+pub fn run_folder(out: Option<PathBuf>, command: &str) -> PathBuf {
+    out.unwrap_or_else(|| {
+        let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
+        Path::new("runs").join(format!("{command}-{now}"))
+    })
+}

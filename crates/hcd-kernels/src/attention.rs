@@ -1,0 +1,397 @@
+//! Attention within windows of tokens: O = P·V, P = softmax(Q·Kᵀ/√d + bias + mask), each window and head alone.
+//!
+//! Liu et al. 2021, <https://arxiv.org/abs/2103.14030>, section 3.2. A table says which tokens of an image make
+//! up each window, so that neither partition nor roll moves memory; one window of all tokens is plain attention.
+//! Backward computes P again; then dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P ∘ (dP − rowsum(P ∘ dP)), dbias = Σ dS,
+//! dQ = dS·K/√d, dK = dSᵀ·Q/√d.
+
+use crate::lanes::{LANES, Lanes, Strided, Vector, product, sum_over};
+use crate::math::exp;
+use crate::split::{rows_per_part, sum_parts};
+use rayon::prelude::*;
+
+/// Which tokens attend to one another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Windows {
+    tokens: usize,
+    area: usize,
+    table: Vec<usize>,
+    mask: Option<Vec<f32>>,
+}
+
+impl Windows {
+    /// Windows of `area` tokens: `table` lists their tokens, window after window, each of an image's tokens
+    /// exactly once. `mask` (windows, area, area) is added to the scores.
+    ///
+    /// # Panics
+    /// If the table is not a permutation of 0, 1, … or not whole windows, or the mask has another shape.
+    pub fn new(area: usize, table: Vec<usize>, mask: Option<Vec<f32>>) -> Self {
+        let tokens = table.len();
+        let mut seen = vec![false; tokens];
+        for &token in &table {
+            assert!(token < tokens && !seen[token], "Windows: token {token} is not listed exactly once");
+            seen[token] = true;
+        }
+        assert!(area > 0 && tokens % area == 0, "Windows: {tokens} tokens are not whole windows of {area}");
+        assert!(
+            mask.as_ref().is_none_or(|mask| mask.len() == tokens * area),
+            "Windows: the mask is not (windows, area, area)"
+        );
+        Self { tokens, area, table, mask }
+    }
+
+    /// Tokens of an image.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Tokens of a window.
+    pub fn area(&self) -> usize {
+        self.area
+    }
+
+    /// Windows of an image.
+    pub fn count(&self) -> usize {
+        self.tokens / self.area
+    }
+
+    /// The tokens, window after window.
+    pub fn table(&self) -> &[usize] {
+        &self.table
+    }
+
+    /// What is added to the scores: (windows, area, area).
+    pub fn mask(&self) -> Option<&[f32]> {
+        self.mask.as_deref()
+    }
+}
+
+/// The queries, keys and values of a batch, and what is added to the scores.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// (images, tokens, 3, heads, d)
+    pub qkv: &'a [f32],
+    /// (heads, area, area)
+    pub bias: &'a [f32],
+    /// Which tokens attend to one another.
+    pub windows: &'a Windows,
+    /// Number of heads.
+    pub heads: usize,
+    /// heads · d
+    pub width: usize,
+}
+
+/// # Shapes
+/// `out` (images, tokens, heads · d)
+pub fn forward(input: &Input, out: &mut [f32]) {
+    check(input, out.len());
+    let image = input.windows.tokens * input.width;
+    if image == 0 {
+        return;
+    }
+    out.par_chunks_mut(image)
+        .zip(input.qkv.par_chunks(3 * image))
+        .for_each_init(|| Scratch::new(input), |scratch, (out, qkv)| forward_image(input, qkv, scratch, out));
+}
+
+/// Gradients of `qkv` and `bias`.
+///
+/// # Shapes
+/// `grad` (images, tokens, heads · d); `qkv_grad` as `qkv`; `bias_grad` as `bias`
+pub fn backward(input: &Input, grad: &[f32], qkv_grad: &mut [f32], bias_grad: &mut [f32]) {
+    check(input, grad.len());
+    assert_eq!(qkv_grad.len(), input.qkv.len(), "attention::backward: qkv and its gradient differ in length");
+    assert_eq!(
+        bias_grad.len(),
+        input.bias.len(),
+        "attention::backward: bias and its gradient differ in length"
+    );
+    let image = input.windows.tokens * input.width;
+    if image == 0 {
+        return bias_grad.fill(0.0);
+    }
+    let part = rows_per_part(grad.len() / image);
+    let parts = (grad.len() / image).div_ceil(part);
+    let mut bias_sums = vec![0.0; parts * input.bias.len()];
+    qkv_grad
+        .par_chunks_mut(part * 3 * image)
+        .zip(input.qkv.par_chunks(part * 3 * image).zip(grad.par_chunks(part * image)))
+        .zip(bias_sums.par_chunks_mut(input.bias.len()))
+        .for_each(|((qkv_grad, (qkv, grad)), bias_sum)| {
+            let mut scratch = Scratch::new(input);
+            let images = qkv_grad.chunks_exact_mut(3 * image);
+            for ((qkv_grad, qkv), grad) in
+                images.zip(qkv.chunks_exact(3 * image)).zip(grad.chunks_exact(image))
+            {
+                backward_image(input, qkv, grad, &mut scratch, qkv_grad, bias_sum);
+            }
+        });
+    sum_parts(&bias_sums, bias_grad);
+}
+
+fn check(input: &Input, out: usize) {
+    let Windows { tokens, area, .. } = *input.windows;
+    let width = input.width;
+    assert!(input.heads > 0 && width % input.heads == 0, "attention: width {width}, {} heads", input.heads);
+    assert_eq!(out % (tokens * width).max(1), 0, "attention: the output is not (images, {tokens}, {width})");
+    assert_eq!(input.qkv.len(), 3 * out, "attention: qkv is not three times the output");
+    assert_eq!(input.bias.len(), input.heads * area * area, "attention: bias is not (heads, area, area)");
+}
+
+/// Room for one window and head, rows padded with zeros to whole lanes.
+struct Scratch {
+    /// (area, d) of queries, keys, values and of the output's gradient.
+    q: Vec<Lanes>,
+    k: Vec<Lanes>,
+    v: Vec<Lanes>,
+    grad: Vec<Lanes>,
+    /// (d, area), transposed.
+    turned: Vec<Lanes>,
+    /// (area, area)
+    scores: Vec<Lanes>,
+    score_grads: Vec<Lanes>,
+    /// (area, d)
+    result: Vec<Lanes>,
+}
+
+impl Scratch {
+    fn new(input: &Input) -> Self {
+        let area = input.windows.area;
+        let head = input.width / input.heads;
+        let zeros = |rows: usize, columns: usize| vec![[0.0; LANES]; rows * columns.div_ceil(LANES)];
+        Self {
+            q: zeros(area, head),
+            k: zeros(area, head),
+            v: zeros(area, head),
+            grad: zeros(area, head),
+            turned: zeros(head, area),
+            scores: zeros(area, area),
+            score_grads: zeros(area, area),
+            result: zeros(area, head),
+        }
+    }
+}
+
+for_each_level! {
+    fn forward_image(
+        input: &Input, qkv: &[f32], scratch: &mut Scratch, out: &mut [f32],
+    ) = forward_body
+}
+for_each_level! {
+    fn backward_image(
+        input: &Input, qkv: &[f32], grad: &[f32],
+        scratch: &mut Scratch, qkv_grad: &mut [f32], bias_sum: &mut [f32],
+    ) = backward_body
+}
+
+/// Copies the `head` numbers at `offset` of each token's `stride` into padded rows.
+#[inline(always)]
+fn gather(from: &[f32], tokens: &[usize], (stride, offset): (usize, usize), head: usize, to: &mut [Lanes]) {
+    let row = head.div_ceil(LANES) * LANES;
+    for (to, &token) in to.as_flattened_mut().chunks_exact_mut(row).zip(tokens) {
+        let start = token * stride + offset;
+        to[..head].copy_from_slice(&from[start..start + head]);
+    }
+}
+
+/// [`gather`], transposed: one row for each of the `head` numbers.
+#[inline(always)]
+fn gather_turned(
+    from: &[f32],
+    tokens: &[usize],
+    (stride, offset): (usize, usize),
+    head: usize,
+    to: &mut [Lanes],
+) {
+    let row = tokens.len().div_ceil(LANES) * LANES;
+    let to = to.as_flattened_mut();
+    for (column, &token) in tokens.iter().enumerate() {
+        let start = token * stride + offset;
+        for (i, &value) in from[start..start + head].iter().enumerate() {
+            to[i * row + column] = value;
+        }
+    }
+}
+
+/// Writes `factor` times the padded rows back to where [`gather`] would read them.
+#[inline(always)]
+fn scatter(
+    from: &[Lanes],
+    factor: f32,
+    tokens: &[usize],
+    (stride, offset): (usize, usize),
+    head: usize,
+    to: &mut [f32],
+) {
+    let row = head.div_ceil(LANES) * LANES;
+    for (from, &token) in from.as_flattened().chunks_exact(row).zip(tokens) {
+        let start = token * stride + offset;
+        for (to, &from) in to[start..start + head].iter_mut().zip(from) {
+            *to = factor * from;
+        }
+    }
+}
+
+/// Softmax of each row of scale · scores + bias + mask, in place; the padding becomes 0.
+#[inline(always)]
+fn softmax_rows<V: Vector>(
+    scores: &mut [Lanes],
+    scale: f32,
+    bias: &[f32],
+    mask: Option<&[f32]>,
+    area: usize,
+) {
+    let row = area.div_ceil(LANES) * LANES;
+    for (i, scores) in scores.as_flattened_mut().chunks_exact_mut(row).enumerate() {
+        let bias = &bias[i * area..(i + 1) * area];
+        match mask.map(|mask| &mask[i * area..(i + 1) * area]) {
+            Some(mask) => {
+                for ((score, &bias), &mask) in scores.iter_mut().zip(bias).zip(mask) {
+                    *score = *score * scale + bias + mask;
+                }
+            }
+            None => {
+                for (score, &bias) in scores.iter_mut().zip(bias) {
+                    *score = *score * scale + bias;
+                }
+            }
+        }
+        scores[area..].fill(f32::NEG_INFINITY);
+        let mut highest = [f32::NEG_INFINITY; LANES];
+        for group in scores.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                highest[lane] = if group[lane] > highest[lane] { group[lane] } else { highest[lane] };
+            }
+        }
+        let highest = highest.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+        for score in scores.iter_mut() {
+            *score = exp::<V>(*score - highest);
+        }
+        scores[area..].fill(0.0);
+        let factor = 1.0 / sum_over(row, |j| scores[j]);
+        for score in scores.iter_mut() {
+            *score *= factor;
+        }
+    }
+}
+
+#[inline(always)]
+fn forward_body<V: Vector>(input: &Input, qkv: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
+    let (area, width) = (input.windows.area, input.width);
+    let head = width / input.heads;
+    let (area_groups, head_groups) = (area.div_ceil(LANES), head.div_ceil(LANES));
+    for (window, tokens) in input.windows.table.chunks_exact(area).enumerate() {
+        let mask = input.windows.mask().map(|mask| &mask[window * area * area..(window + 1) * area * area]);
+        for h in 0..input.heads {
+            let bias = &input.bias[h * area * area..(h + 1) * area * area];
+            let part = |i: usize| (3 * width, i * width + h * head);
+            gather(qkv, tokens, part(0), head, &mut scratch.q);
+            gather_turned(qkv, tokens, part(1), head, &mut scratch.turned);
+            gather(qkv, tokens, part(2), head, &mut scratch.v);
+            let q = Strided { values: scratch.q.as_flattened(), row: head_groups * LANES, column: 1 };
+            product::<V>(q, &scratch.turned, &mut scratch.scores, area_groups);
+            softmax_rows::<V>(&mut scratch.scores, (head as f32).powf(-0.5), bias, mask, area);
+            let p = Strided { values: scratch.scores.as_flattened(), row: area_groups * LANES, column: 1 };
+            product::<V>(p, &scratch.v, &mut scratch.result, head_groups);
+            scatter(&scratch.result, 1.0, tokens, (width, h * head), head, out);
+        }
+    }
+}
+
+#[inline(always)]
+fn backward_body<V: Vector>(
+    input: &Input,
+    qkv: &[f32],
+    grad: &[f32],
+    scratch: &mut Scratch,
+    qkv_grad: &mut [f32],
+    bias_sum: &mut [f32],
+) {
+    let (area, width) = (input.windows.area, input.width);
+    let head = width / input.heads;
+    let scale = (head as f32).powf(-0.5);
+    let (area_groups, head_groups) = (area.div_ceil(LANES), head.div_ceil(LANES));
+    let (area_row, head_row) = (area_groups * LANES, head_groups * LANES);
+    for (window, tokens) in input.windows.table.chunks_exact(area).enumerate() {
+        let mask = input.windows.mask().map(|mask| &mask[window * area * area..(window + 1) * area * area]);
+        for h in 0..input.heads {
+            let bias = &input.bias[h * area * area..(h + 1) * area * area];
+            let part = |i: usize| (3 * width, i * width + h * head);
+            gather(qkv, tokens, part(0), head, &mut scratch.q);
+            gather(qkv, tokens, part(1), head, &mut scratch.k);
+            gather(grad, tokens, (width, h * head), head, &mut scratch.grad);
+
+            gather_turned(qkv, tokens, part(1), head, &mut scratch.turned);
+            let q = Strided { values: scratch.q.as_flattened(), row: head_row, column: 1 };
+            product::<V>(q, &scratch.turned, &mut scratch.scores, area_groups);
+            softmax_rows::<V>(&mut scratch.scores, scale, bias, mask, area);
+
+            let p_turned = Strided { values: scratch.scores.as_flattened(), row: 1, column: area_row };
+            product::<V>(p_turned, &scratch.grad, &mut scratch.result, head_groups);
+            scatter(&scratch.result, 1.0, tokens, part(2), head, qkv_grad);
+
+            gather_turned(qkv, tokens, part(2), head, &mut scratch.turned);
+            let grad = Strided { values: scratch.grad.as_flattened(), row: head_row, column: 1 };
+            product::<V>(grad, &scratch.turned, &mut scratch.score_grads, area_groups);
+            let p_rows = scratch.scores.as_flattened().chunks_exact(area_row);
+            let s_rows = scratch.score_grads.as_flattened_mut().chunks_exact_mut(area_row);
+            let bias_rows = bias_sum[h * area * area..(h + 1) * area * area].chunks_exact_mut(area);
+            for ((p, s), bias) in p_rows.zip(s_rows).zip(bias_rows) {
+                let mean = sum_over(area_row, |j| p[j] * s[j]);
+                for (s, &p) in s.iter_mut().zip(p) {
+                    *s = p * (*s - mean);
+                }
+                for (bias, &s) in bias.iter_mut().zip(&*s) {
+                    *bias += s;
+                }
+            }
+
+            let s = Strided { values: scratch.score_grads.as_flattened(), row: area_row, column: 1 };
+            product::<V>(s, &scratch.k, &mut scratch.result, head_groups);
+            scatter(&scratch.result, scale, tokens, part(0), head, qkv_grad);
+            let s_turned = Strided { row: 1, column: area_row, ..s };
+            product::<V>(s_turned, &scratch.q, &mut scratch.result, head_groups);
+            scatter(&scratch.result, scale, tokens, part(1), head, qkv_grad);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{self, assert_close, noise};
+
+    #[test]
+    fn agrees_with_the_reference() {
+        for (images, windows, area, heads, head, masked) in [
+            (0, 1, 4, 1, 4, false),
+            (1, 1, 1, 1, 1, false),
+            (2, 2, 4, 1, 3, true),
+            (3, 1, 17, 2, 16, false),
+            (5, 2, 15, 3, 17, true),
+            (2, 3, 16, 1, 8, true),
+            (3, 2, 49, 2, 24, true),
+            (1, 1, 65, 1, 32, false),
+        ] {
+            let tokens = windows * area;
+            let width = heads * head;
+            // 7 and 11 have no factor in common with any number of tokens above.
+            let table = (0..tokens).map(|i| (i * 11 + 3) % tokens).collect();
+            let qkv: Vec<f32> = noise(images * tokens * 3 * width, 1).iter().map(|v| 2.0 * v).collect();
+            let bias = noise(heads * area * area, 2);
+            let mask: Vec<f32> =
+                noise(tokens * area, 3).iter().map(|&v| if v > 0.3 { -100.0 } else { 0.0 }).collect();
+            let grad = noise(images * tokens * width, 4);
+            let layout = Windows::new(area, table, masked.then_some(mask));
+            let input = Input { qkv: &qkv, bias: &bias, windows: &layout, heads, width };
+            let mut out = vec![f32::NAN; grad.len()];
+            forward(&input, &mut out);
+            let (mut qkv_grad, mut bias_grad) = (vec![f32::NAN; qkv.len()], vec![f32::NAN; bias.len()]);
+            backward(&input, &grad, &mut qkv_grad, &mut bias_grad);
+            let expected = reference::attention(&input, &grad);
+            assert_close("out", &out, &expected.out, 3e-6);
+            assert_close("qkv", &qkv_grad, &expected.qkv_grad, 1e-5);
+            assert_close("bias", &bias_grad, &expected.bias_grad, 1e-5);
+        }
+    }
+}

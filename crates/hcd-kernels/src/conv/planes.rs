@@ -1,0 +1,139 @@
+//! Images with zero margins, one plane for each place within the stride, so that a kernel tap is an offset.
+//!
+//! Along an axis with stride s and padding p, place a holds x[i·s + a − p] at i. Tap u reads place u mod s from
+//! i + ⌊u/s⌋ on. Rows follow one another so closely that one's right margin is the next one's left margin.
+
+use super::ConvShape;
+use crate::lanes::LANES;
+use crate::conv::product::GROUPS;
+
+/// One direction of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Axis {
+    pub(super) input: usize,
+    pub(super) output: usize,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) padding: usize,
+}
+
+impl Axis {
+    pub(super) fn new(input: usize, kernel: usize, stride: usize, padding: usize) -> Self {
+        let room = input + 2 * padding + 1;
+        let output = if kernel == 0 || room <= kernel { 0 } else { (room - kernel - 1) / stride + 1 };
+        Self { input, output, kernel, stride, padding }
+    }
+
+    /// Places within the stride that some tap reads.
+    pub(super) fn places(&self) -> usize {
+        self.stride.min(self.kernel)
+    }
+
+    /// Where the image's numbers lie in a place's row: x[(i)·s + a − p] for i in the range.
+    pub(super) fn inside(&self, place: usize) -> std::ops::Range<usize> {
+        let start = self.padding.saturating_sub(place).div_ceil(self.stride);
+        let end = (self.input + self.padding).saturating_sub(place).div_ceil(self.stride);
+        start.min(self.reach())..end.min(self.reach()).max(start.min(self.reach()))
+    }
+
+    /// Numbers of a row that the taps of one output row read.
+    fn reach(&self) -> usize {
+        self.output + (self.kernel - 1) / self.stride
+    }
+
+    /// From one row to the next: margins shared.
+    pub(super) fn step(&self) -> usize {
+        let shared = (0..self.places()).map(|place| {
+            let inside = self.inside(place);
+            inside.start.min(self.reach() - inside.end)
+        });
+        self.reach() - shared.min().unwrap_or(0)
+    }
+}
+
+/// The planes of some channels of some images.
+pub(super) struct Planes {
+    rows: Axis,
+    columns: Axis,
+    images: usize,
+    values: Vec<f32>,
+}
+
+impl Planes {
+    pub(super) fn new(rows: Axis, columns: Axis, channels: usize, images: usize) -> Self {
+        let planes = Self { rows, columns, images, values: Vec::new() };
+        // Taps reach beyond the last row, and vectors beyond that.
+        let slack = rows.kernel * columns.step() + columns.kernel + GROUPS * LANES;
+        let length = channels * planes.channel() + slack;
+        Self { values: vec![0.0; length], ..planes }
+    }
+
+    /// Numbers of one plane of one image.
+    pub(super) fn plane(&self) -> usize {
+        self.rows.step() * self.columns.step()
+    }
+
+    /// Numbers of one place of one channel, all images.
+    fn place(&self) -> usize {
+        self.images * self.plane()
+    }
+
+    fn channel(&self) -> usize {
+        self.rows.places() * self.columns.places() * self.place()
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Where the run of each (channel, u, v) starts.
+    pub(super) fn tap_offsets(&self, channels: usize) -> Vec<usize> {
+        let mut offsets = Vec::with_capacity(channels * self.rows.kernel * self.columns.kernel);
+        for channel in 0..channels {
+            for u in 0..self.rows.kernel {
+                for v in 0..self.columns.kernel {
+                    let place = u % self.rows.stride * self.columns.places() + v % self.columns.stride;
+                    let within = u / self.rows.stride * self.columns.step() + v / self.columns.stride;
+                    offsets.push(channel * self.channel() + place * self.place() + within);
+                }
+            }
+        }
+        offsets
+    }
+
+    /// Copies the first `images` images' channels from `first` on. Margins are zero from the start.
+    pub(super) fn fill(&mut self, x: &[f32], shape: &ConvShape, images: usize, first: usize) {
+        let [height, width] = shape.size;
+        let (rows, columns) = (self.rows, self.columns);
+        let (channel_step, place_step, plane) = (self.channel(), self.place(), self.plane());
+        for channel in 0..shape.in_channels / shape.groups {
+            for image in 0..images {
+                let x = &x[(image * shape.in_channels + first + channel) * height * width..][..height * width];
+                for a in 0..rows.places() {
+                    for b in 0..columns.places() {
+                        let start = channel * channel_step
+                            + (a * columns.places() + b) * place_step
+                            + image * plane;
+                        let inside = columns.inside(b);
+                        if inside.is_empty() {
+                            continue;
+                        }
+                        let skip = inside.start * columns.stride + b - columns.padding;
+                        for i in rows.inside(a) {
+                            let from = &x[(i * rows.stride + a - rows.padding) * width + skip..];
+                            let to = start + i * columns.step();
+                            let to = &mut self.values[to + inside.start..to + inside.end];
+                            if columns.stride == 1 {
+                                to.copy_from_slice(&from[..to.len()]);
+                            } else {
+                                for (to, &from) in to.iter_mut().zip(from.iter().step_by(columns.stride)) {
+                                    *to = from;
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

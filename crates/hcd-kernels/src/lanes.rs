@@ -1,0 +1,229 @@
+//! Sums and products over groups of 16 numbers, which is one AVX-512 register.
+
+/// Sixteen numbers side by side.
+pub(crate) type Lanes = [f32; LANES];
+
+/// Numbers in [`Lanes`].
+pub(crate) const LANES: usize = 16;
+
+/// [`Lanes`] in the registers of a [`Level`](crate::Level). Left to itself the compiler keeps tiles of plain
+/// arrays in memory.
+pub(crate) trait Vector: Copy {
+    /// Whether multiplying and adding is one instruction (else `f32::mul_add` would be a library call).
+    const FMA: bool;
+    /// The same number sixteen times.
+    fn splat(value: f32) -> Self;
+    fn load(from: &Lanes) -> Self;
+    fn store(self, to: &mut Lanes);
+    /// self · b + c
+    fn mul_add(self, b: Self, c: Self) -> Self;
+}
+
+/// Sixteen numbers for any processor.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable(Lanes);
+
+impl Vector for Portable {
+    const FMA: bool = cfg!(target_arch = "aarch64");
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self([value; LANES])
+    }
+
+    #[inline(always)]
+    fn load(from: &Lanes) -> Self {
+        Self(*from)
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut Lanes) {
+        *to = self.0;
+    }
+
+    #[inline(always)]
+    fn mul_add(self, b: Self, mut c: Self) -> Self {
+        for lane in 0..LANES {
+            c.0[lane] = crate::math::fma::<Self>(self.0[lane], b.0[lane], c.0[lane]);
+        }
+        c
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+/// Only [`for_each_level`] names these types, within functions that have their instructions.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Lanes, Vector};
+    use std::arch::x86_64::*;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512(__m512);
+
+    impl Vector for Avx512 {
+        const FMA: bool = true;
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: used only where avx512f was detected, as all of this type.
+            Self(unsafe { _mm512_set1_ps(value) })
+        }
+
+        #[inline(always)]
+        fn load(from: &Lanes) -> Self {
+            // SAFETY: as above; reads the sixteen numbers, at any alignment.
+            Self(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn store(self, to: &mut Lanes) {
+            // SAFETY: as above; writes the sixteen numbers, at any alignment.
+            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2(__m256, __m256);
+
+    impl Vector for Avx2 {
+        const FMA: bool = true;
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            // SAFETY: used only where avx2 and fma were detected, as all of this type.
+            let half = unsafe { _mm256_set1_ps(value) };
+            Self(half, half)
+        }
+
+        #[inline(always)]
+        fn load(from: &Lanes) -> Self {
+            // SAFETY: as above; reads numbers 0 to 7 and 8 to 15, at any alignment.
+            unsafe { Self(_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from[8..].as_ptr())) }
+        }
+
+        #[inline(always)]
+        fn store(self, to: &mut Lanes) {
+            // SAFETY: as above; writes numbers 0 to 7 and 8 to 15, at any alignment.
+            unsafe {
+                _mm256_storeu_ps(to.as_mut_ptr(), self.0);
+                _mm256_storeu_ps(to[8..].as_mut_ptr(), self.1);
+            }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
+        }
+    }
+}
+
+/// Adds up the sixteen, in pairs.
+#[inline(always)]
+pub(crate) fn sum(mut lanes: Lanes) -> f32 {
+    for width in [8, 4, 2, 1] {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+    }
+    lanes[0]
+}
+
+/// Σ f(i) for i < length, sixteen partial sums at a time.
+#[inline(always)]
+pub(crate) fn sum_over(length: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    let whole = length - length % LANES;
+    for start in (0..whole).step_by(LANES) {
+        for lane in 0..LANES {
+            sums[lane] += f(start + lane);
+        }
+    }
+    let mut total = sum(sums);
+    for i in whole..length {
+        total += f(i);
+    }
+    total
+}
+
+/// A matrix of numbers, read at `row`·i + `column`·j.
+#[derive(Clone, Copy)]
+pub(crate) struct Strided<'a> {
+    /// Where it lies.
+    pub(crate) values: &'a [f32],
+    /// From one row to the next.
+    pub(crate) row: usize,
+    /// From one column to the next.
+    pub(crate) column: usize,
+}
+
+/// C = A·B for small matrices with rows padded to whole lanes.
+///
+/// # Shapes
+/// `a` (m, k); `b` (k, groups) and `c` (m, groups) of 16 numbers each
+#[inline(always)]
+pub(crate) fn product<V: Vector>(a: Strided, b: &[Lanes], c: &mut [Lanes], groups: usize) {
+    let mut group = 0;
+    while groups - group >= 4 {
+        columns::<V, 4>(a, b, c, groups, group);
+        group += 4;
+    }
+    match groups - group {
+        3 => columns::<V, 3>(a, b, c, groups, group),
+        2 => columns::<V, 2>(a, b, c, groups, group),
+        1 => columns::<V, 1>(a, b, c, groups, group),
+        _ => {}
+    }
+}
+
+/// The columns of the groups `group..group + G` of a [`product`].
+#[inline(always)]
+fn columns<V: Vector, const G: usize>(a: Strided, b: &[Lanes], c: &mut [Lanes], groups: usize, group: usize) {
+    let rows = c.len() / groups;
+    let mut row = 0;
+    while rows - row >= 6 {
+        tile::<V, 6, G>(a, b, c, groups, group, row);
+        row += 6;
+    }
+    while row < rows {
+        tile::<V, 1, G>(a, b, c, groups, group, row);
+        row += 1;
+    }
+}
+
+/// R rows by G groups, kept in registers over the whole of k.
+#[inline(always)]
+fn tile<V: Vector, const R: usize, const G: usize>(
+    a: Strided,
+    b: &[Lanes],
+    c: &mut [Lanes],
+    groups: usize,
+    group: usize,
+    row: usize,
+) {
+    let mut sums = [[V::splat(0.0); G]; R];
+    for (k, b) in b.chunks_exact(groups).enumerate() {
+        let b = &b[group..group + G];
+        let b: [V; G] = std::array::from_fn(|g| V::load(&b[g]));
+        for r in 0..R {
+            let a = V::splat(a.values[(row + r) * a.row + k * a.column]);
+            for g in 0..G {
+                sums[r][g] = a.mul_add(b[g], sums[r][g]);
+            }
+        }
+    }
+    for r in 0..R {
+        let c = &mut c[(row + r) * groups + group..][..G];
+        for g in 0..G {
+            sums[r][g].store(&mut c[g]);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! CPU kernels for training: slices in, slices out. No tensors, no models.
+//!
+//! Every function splits its work over rayon's current pool at places that depend on the shapes alone, and sums
+//! in a fixed order, so results are the same bits whatever the number of threads. Loops are compiled three
+//! times (portable, AVX2 + FMA, AVX-512) and chosen at run time: see [`Level`]. [`reference`] holds
+//! readable scalar versions that the tests compare with.
+
+#[macro_use]
+mod level;
+
+pub mod attention;
+pub mod gelu;
+mod lanes;
+pub mod layer_norm;
+mod math;
+pub mod reference;
+mod split;
+
+pub use level::Level;

@@ -1,0 +1,236 @@
+//! What the user asked for: a recipe (TOML), its defaults, and where each value came from.
+//!
+//! A recipe holds only what differs from the defaults; [`Resolved`] holds everything, with the source of
+//! each value. Every problem found is reported at once, in one line.
+
+mod resolve;
+
+pub use resolve::{Origin, Override, Resolved, from_text, load, parse_override};
+
+use crate::data::ViewPolicy;
+use crate::methods::MethodConfig;
+use crate::models::ModelSpec;
+use crate::train::{OptimizerConfig, ScheduleConfig};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Seed of everything drawn by chance: initial weights, order, views, held-out samples.
+    #[serde(default)]
+    pub seed: u64,
+    /// What is looked at.
+    pub data: DataConfig,
+    /// The network that is trained.
+    pub student: ModelSpec,
+    /// Who teaches it; needed for distillation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherConfig>,
+    /// How it is taught; HCD where there is a teacher and nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<MethodConfig>,
+    /// Length and shape of the training.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// What moves the weights.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over time.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// What `hcd compare` compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<CompareConfig>,
+}
+
+/// Where the images are and how they are seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folder of the data set.
+    pub path: PathBuf,
+    /// Share of the training data held out for validation, stratified by class.
+    #[serde(default = "defaults::validation")]
+    pub validation: f64,
+    /// Seed of the held-out part; one seed for all runs that are to be compared.
+    #[serde(default)]
+    pub split_seed: u64,
+    /// How training images vary.
+    #[serde(default)]
+    pub views: ViewPolicy,
+}
+
+/// Who teaches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherConfig {
+    /// Its weights, a file written by this program: it says which network they fit.
+    pub weights: PathBuf,
+}
+
+/// Length and shape of the training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Passes over the training data.
+    pub epochs: u64,
+    /// Images a forward pass.
+    pub batch_size: usize,
+    /// Forward passes whose gradients are averaged for one optimiser step.
+    pub accumulate: usize,
+    /// ε of the smoothed labels.
+    pub label_smoothing: f64,
+    /// Largest common norm of all gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Decay of the averaged weights; where given, they are what is evaluated and exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
+    /// Optimiser steps between checkpoints, beside the one at the end of each epoch; 0 for none.
+    pub checkpoint_steps: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 300,
+            batch_size: 128,
+            accumulate: 1,
+            label_smoothing: 0.1,
+            clip_norm: None,
+            ema_decay: None,
+            checkpoint_steps: 0,
+        }
+    }
+}
+
+/// What is compared: every method with every seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompareConfig {
+    /// Methods by name, each with options that differ from its defaults.
+    pub methods: Vec<Lesson>,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+}
+
+/// A row of a comparison: labels alone, or a method that has a teacher; its name, perhaps a label to tell
+/// two settings of one method apart, and options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "toml::Table", into = "toml::Table")]
+pub struct Lesson {
+    /// What it is called in tables and folders.
+    pub label: String,
+    /// The method; none for labels alone.
+    pub method: Option<MethodConfig>,
+}
+
+impl Lesson {
+    /// The method called `name` with its defaults, or labels alone for "scratch".
+    pub fn named(name: &str) -> Self {
+        Self { label: name.to_owned(), method: MethodConfig::of_name(name) }
+    }
+}
+
+impl TryFrom<toml::Table> for Lesson {
+    type Error = String;
+
+    fn try_from(mut table: toml::Table) -> Result<Self, String> {
+        let name = match table.get("name") {
+            Some(toml::Value::String(name)) => name.clone(),
+            _ => return Err("a method needs a `name`, as `hcd methods` lists them".to_owned()),
+        };
+        let label = match table.remove("label") {
+            None => name.clone(),
+            Some(toml::Value::String(label)) if is_folder_name(&label) => label,
+            Some(other) => return Err(format!("label = {other}, must be letters, digits, `-`, `_` or `.`")),
+        };
+        if name == "scratch" {
+            return match table.keys().find(|key| *key != "name") {
+                Some(key) => Err(format!("unknown field `{key}`: scratch has no options")),
+                None => Ok(Self { label, method: None }),
+            };
+        }
+        let method = table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+        Ok(Self { label, method: Some(method) })
+    }
+}
+
+impl From<Lesson> for toml::Table {
+    fn from(lesson: Lesson) -> Self {
+        let method = lesson.method.as_ref().and_then(|method| toml::Table::try_from(method).ok());
+        let mut table = method.unwrap_or_default();
+        let name = lesson.method.as_ref().map_or("scratch", MethodConfig::name);
+        table.insert("name".to_owned(), name.into());
+        if lesson.label != name {
+            table.insert("label".to_owned(), lesson.label.into());
+        }
+        table
+    }
+}
+
+/// Whether a label can be the name of a folder anywhere.
+fn is_folder_name(label: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !label.is_empty() && !label.starts_with('.') && label.chars().all(plain)
+}
+
+mod defaults {
+    pub fn validation() -> f64 {
+        0.1
+    }
+}
+
+impl Recipe {
+    /// What is wrong with the values, one line each, the key in front.
+    pub fn check(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut add = |section: &str, found: Vec<String>| {
+            problems.extend(found.into_iter().map(|what| format!("{section}.{what}")));
+        };
+        let train = &self.train;
+        let mut wrong = Vec::new();
+        let mut need = |good: bool, what: String| {
+            if !good {
+                wrong.push(what);
+            }
+        };
+        need(train.epochs > 0, "epochs = 0, must be at least 1".to_owned());
+        need(train.batch_size > 0, "batch_size = 0, must be at least 1".to_owned());
+        need(train.accumulate > 0, "accumulate = 0, must be at least 1".to_owned());
+        let smoothing = train.label_smoothing;
+        need((0.0..1.0).contains(&smoothing), format!("label_smoothing = {smoothing}, must be in [0, 1)"));
+        let clip = train.clip_norm.unwrap_or(1.0);
+        need(clip > 0.0 && clip.is_finite(), format!("clip_norm = {clip}, must be above 0"));
+        let decay = train.ema_decay.unwrap_or(0.5);
+        need((0.0..1.0).contains(&decay), format!("ema_decay = {decay}, must be in [0, 1)"));
+        add("train", wrong);
+        let share = self.data.validation;
+        if !(0.0..1.0).contains(&share) {
+            add("data", vec![format!("validation = {share}, must be in [0, 1)")]);
+        }
+        add("data.views", self.data.views.check());
+        add("method", self.method.as_ref().map(MethodConfig::check).unwrap_or_default());
+        add("optimizer", self.optimizer.check());
+        add("schedule", self.schedule.check(self.optimizer.lr(), train.epochs));
+        if let Some(compare) = &self.compare {
+            for (index, lesson) in compare.methods.iter().enumerate() {
+                let found = lesson.method.as_ref().map(MethodConfig::check).unwrap_or_default();
+                add(&format!("compare.methods[{index}]"), found);
+                if compare.methods[..index].iter().any(|other| other.label == lesson.label) {
+                    let what = format!(
+                        "methods[{index}] is called `{}` as another is; give it a label",
+                        lesson.label
+                    );
+                    add("compare", vec![what]);
+                }
+            }
+            if compare.methods.is_empty() || compare.seeds.is_empty() {
+                add("compare", vec!["methods and seeds must each have at least one entry".to_owned()]);
+            }
+        }
+        problems
+    }
+}

@@ -1,0 +1,189 @@
+//! The switches of HCD (Xu et al., AAAI 2026, arXiv 2511.10942), with the paper's symbols.
+//!
+//! total = ω(ce + sub_ce) + α kd + λ sub_kl + β orth.
+//!
+//! Where the paper's text and its released code are known to differ, a switch selects and the default is what
+//! the code is reported to do.
+
+use super::ranges::{not_negative, positive};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How the terms of the stages become one: Σ_i, or (1/S) Σ_i.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StageReduction {
+    /// Σ over the chosen stages.
+    #[default]
+    Sum,
+    /// Mean over the chosen stages.
+    Mean,
+}
+
+/// Which logits are driven apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrthogonalityOn {
+    /// z_ij, after fusion with the teacher's logits.
+    #[default]
+    Fused,
+    /// s_ij, before.
+    Sub,
+}
+
+/// What a complementary feature mapper is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapperKind {
+    /// Linear → ReLU → Linear.
+    #[default]
+    Mlp,
+    /// One linear layer.
+    Linear,
+}
+
+/// Heterogeneous complementary distillation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HcdConfig {
+    /// N, sub-logits a stage.
+    pub sub_logits: usize,
+    /// The student's stages that get a head, from 1 (shallow) to S (deep).
+    pub stages: Vec<usize>,
+    /// λ_s, what sub-logits are multiplied by when they are fused with the teacher's logits.
+    pub sub_logit_scale: f64,
+    /// λ_t, what the teacher's logits are multiplied by when they are fused with sub-logits.
+    pub teacher_scale: f64,
+    /// T, the temperature of both divergences.
+    pub temperature: f64,
+    /// θ, the cosine up to which two sub-logits count as complementary.
+    pub cosine_threshold: f64,
+    /// ω, weight of ce and of sub_ce.
+    pub ce_weight: f64,
+    /// α, weight of kd.
+    pub kd_weight: f64,
+    /// λ, weight of sub_kl.
+    pub sub_kl_weight: f64,
+    /// β, weight of orth.
+    pub orthogonality_weight: f64,
+    /// Whether sub_kl moves the student alone and not the heads.
+    pub detach_sub_logits: bool,
+    /// Sum or mean over stages.
+    pub stage_reduction: StageReduction,
+    /// Which logits orth compares.
+    pub orthogonality_on: OrthogonalityOn,
+    /// What maps features to shared logits.
+    pub mapper: MapperKind,
+}
+
+impl Default for HcdConfig {
+    fn default() -> Self {
+        Self {
+            sub_logits: 4,
+            stages: vec![1, 2, 3, 4],
+            sub_logit_scale: 1.0,
+            teacher_scale: 1.0,
+            temperature: 1.0,
+            cosine_threshold: 0.5,
+            ce_weight: 1.0,
+            kd_weight: 1.0,
+            sub_kl_weight: 6.0,
+            orthogonality_weight: 1.0,
+            detach_sub_logits: false,
+            stage_reduction: StageReduction::Sum,
+            orthogonality_on: OrthogonalityOn::Fused,
+            mapper: MapperKind::Mlp,
+        }
+    }
+}
+
+impl HcdConfig {
+    /// Everything that cannot be meant, whatever the student is: one line each, `field = value, must be …`.
+    pub fn check(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.sub_logits == 0 {
+            problems.push("sub_logits = 0, must be at least 1".into());
+        }
+        self.check_stage_list(&mut problems);
+        not_negative(&mut problems, "sub_logit_scale", self.sub_logit_scale);
+        not_negative(&mut problems, "teacher_scale", self.teacher_scale);
+        positive(&mut problems, "temperature", self.temperature);
+        if !(0.0..=1.0).contains(&self.cosine_threshold) {
+            problems.push(format!("cosine_threshold = {}, must be between 0 and 1", self.cosine_threshold));
+        }
+        not_negative(&mut problems, "ce_weight", self.ce_weight);
+        not_negative(&mut problems, "kd_weight", self.kd_weight);
+        not_negative(&mut problems, "sub_kl_weight", self.sub_kl_weight);
+        not_negative(&mut problems, "orthogonality_weight", self.orthogonality_weight);
+        problems
+    }
+
+    /// What does not fit a student of `count` stages.
+    pub fn check_against_stages(&self, count: usize) -> Vec<String> {
+        let beyond = self.stages.iter().filter(|&&stage| stage > count);
+        beyond
+            .map(|stage| format!("stages has {stage}, must be in 1..={count}, the student's stages"))
+            .collect()
+    }
+
+    fn check_stage_list(&self, problems: &mut Vec<String>) {
+        if self.stages.is_empty() {
+            problems.push("stages = [], must name at least one stage".into());
+        }
+        if self.stages.contains(&0) {
+            problems.push("stages has 0, stages are counted from 1".into());
+        }
+        let mut seen = BTreeSet::new();
+        let repeated: BTreeSet<_> = self.stages.iter().filter(|&stage| !seen.insert(stage)).collect();
+        problems.extend(repeated.iter().map(|stage| format!("stages has {stage} more than once")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut HcdConfig), expected: &[&str]) {
+        let mut config = HcdConfig::default();
+        change(&mut config);
+        assert_eq!(config.check(), expected);
+    }
+
+    #[test]
+    fn the_defaults_are_the_methods() {
+        check(|_| {}, &[]);
+        assert_eq!(HcdConfig::default().check_against_stages(4), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named_with_its_value() {
+        check(|c| c.sub_logits = 0, &["sub_logits = 0, must be at least 1"]);
+        check(|c| c.stages = vec![], &["stages = [], must name at least one stage"]);
+        check(|c| c.stages = vec![0, 1], &["stages has 0, stages are counted from 1"]);
+        check(|c| c.stages = vec![2, 1, 2, 2], &["stages has 2 more than once"]);
+        check(|c| c.temperature = 0.0, &["temperature = 0, must be a positive number"]);
+        check(|c| c.temperature = f64::NAN, &["temperature = NaN, must be a positive number"]);
+        check(|c| c.cosine_threshold = 1.5, &["cosine_threshold = 1.5, must be between 0 and 1"]);
+        check(|c| c.cosine_threshold = f64::NAN, &["cosine_threshold = NaN, must be between 0 and 1"]);
+        check(|c| c.sub_kl_weight = -1.0, &["sub_kl_weight = -1, must be 0 or a positive number"]);
+        check(|c| c.kd_weight = f64::INFINITY, &["kd_weight = inf, must be 0 or a positive number"]);
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        check(
+            |c| (c.sub_logits, c.temperature, c.ce_weight) = (0, -2.0, -0.5),
+            &[
+                "sub_logits = 0, must be at least 1",
+                "temperature = -2, must be a positive number",
+                "ce_weight = -0.5, must be 0 or a positive number",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_stage_the_student_lacks_is_named() {
+        let config = HcdConfig { stages: vec![1, 5], ..HcdConfig::default() };
+        assert_eq!(config.check_against_stages(4), ["stages has 5, must be in 1..=4, the student's stages"]);
+    }
+}

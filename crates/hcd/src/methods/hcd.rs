@@ -1,0 +1,115 @@
+//! Heterogeneous complementary distillation: total = ω(ce + sub_ce) + α kd + λ sub_kl + β orth.
+//!
+//! The head of each chosen stage i gives sub-logits s_ij, fused with the teacher's to
+//! z_ij = λ_s s_ij + λ_t z_t. Then ce = CE(z_s, q), kd = T² KL(z_t ‖ z_s), and over stages (sum or mean):
+//! sub_ce = (1/N) Σ_j CE(z_ij, q), sub_kl = T² (1/N) Σ_j KL(z_ij ‖ z_s), orth as in
+//! [`crate::losses::orthogonality`].
+//!
+//! Source: HCD (Xu et al., AAAI 2026, arXiv 2511.10942), sub-logit decoupled distillation and total loss.
+
+use super::{Method, Targets, Term};
+use crate::error::{Error, Result};
+use crate::hcd::{HcdConfig, Head, HeadShape, OrthogonalityOn, StageReduction, fuse, split};
+use crate::losses::{cross_entropy, kd, orthogonality, sub_ce, sub_kl};
+use crate::models::{Features, Init, Pass};
+use crate::teacher::TeacherOutput;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+/// [`HcdConfig`] as a [`Method`], with one head a stage.
+#[derive(Module, Debug)]
+pub struct Hcd {
+    heads: Vec<Head>,
+    #[module(skip)]
+    config: HcdConfig,
+}
+
+impl Hcd {
+    /// Heads for the stages that `config` names, in that order.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] where the student lacks a stage, or gives features without a projector.
+    pub fn new(config: &HcdConfig, shape: HeadShape, init: &mut Init) -> Result<Self> {
+        let problems = config.check_against_stages(shape.student_stages.len());
+        if !problems.is_empty() {
+            return Err(Error::Recipe(problems.join("; ")));
+        }
+        let heads = config.stages.iter().map(|&stage| Head::new(stage, shape, config, init));
+        Ok(Self { heads: heads.collect::<Result<_>>()?, config: config.clone() })
+    }
+
+    /// s_i of every chosen stage: (B, N, K) each.
+    fn sub_logits(&self, student: &Features, teacher: &TeacherOutput, pass: &mut Pass) -> Vec<Tensor<3>> {
+        let mut all = Vec::with_capacity(self.heads.len());
+        for (head, stage) in self.heads.iter().zip(&self.config.stages) {
+            let feature = student.stages[stage - 1].clone();
+            let shared = head.forward(feature, teacher.penultimate.clone(), pass); // (B, N·K)
+            all.push(split(shared, self.config.sub_logits));
+        }
+        all
+    }
+}
+
+impl Method for Hcd {
+    fn terms(
+        &self,
+        student: &Features,
+        teacher: &TeacherOutput,
+        targets: &Targets,
+        pass: &mut Pass,
+    ) -> Vec<Term> {
+        let sub_logits = self.sub_logits(student, teacher, pass);
+        sub_logit_terms(&self.config, student.logits.clone(), teacher.logits.clone(), sub_logits, targets)
+    }
+}
+
+/// The terms of HCD once the heads have spoken.
+///
+/// # Shapes
+/// `student_logits`, `teacher_logits` (B, K); `sub_logits` s_i, one (B, N, K) for each chosen stage
+///
+/// # Panics
+/// Where there are no sub-logits, or shapes differ.
+pub fn sub_logit_terms(
+    config: &HcdConfig,
+    student_logits: Tensor<2>,
+    teacher_logits: Tensor<2>,
+    sub_logits: Vec<Tensor<3>>,
+    targets: &Targets,
+) -> Vec<Term> {
+    let (q, hard) = (&targets.soft, &targets.hard);
+    let (mut sub_ces, mut sub_kls, mut orths) = (Vec::new(), Vec::new(), Vec::new());
+    for sub in sub_logits {
+        let teacher = teacher_logits.clone();
+        let fused = fuse(sub.clone(), teacher, config.sub_logit_scale, config.teacher_scale); // (B, N, K)
+        let leader = if config.detach_sub_logits { fused.clone().without_autodiff() } else { fused.clone() };
+        let compared = match config.orthogonality_on {
+            OrthogonalityOn::Fused => fused.clone(),
+            OrthogonalityOn::Sub => sub,
+        };
+        sub_ces.push(sub_ce(fused, q.clone()));
+        sub_kls.push(sub_kl(student_logits.clone(), leader, config.temperature));
+        orths.push(orthogonality(compared, hard.clone(), config.cosine_threshold));
+    }
+    let over_stages = |terms| reduce(terms, config.stage_reduction);
+    let ce = cross_entropy(student_logits.clone(), q.clone());
+    let kd = kd(student_logits, teacher_logits, config.temperature);
+    vec![
+        Term { name: "ce", raw: ce, weight: config.ce_weight },
+        Term { name: "sub_ce", raw: over_stages(sub_ces), weight: config.ce_weight },
+        Term { name: "kd", raw: kd, weight: config.kd_weight },
+        Term { name: "sub_kl", raw: over_stages(sub_kls), weight: config.sub_kl_weight },
+        Term { name: "orth", raw: over_stages(orths), weight: config.orthogonality_weight },
+    ]
+}
+
+/// Σ_i, or the mean over stages.
+fn reduce(terms: Vec<Tensor<1>>, reduction: StageReduction) -> Tensor<1> {
+    let count = terms.len();
+    assert!(count > 0, "hcd: no stage gave sub-logits");
+    let sum = Tensor::cat(terms, 0).sum(); // (S) → (1)
+    match reduction {
+        StageReduction::Sum => sum,
+        StageReduction::Mean => sum / count as f64,
+    }
+}

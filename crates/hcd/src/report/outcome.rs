@@ -1,0 +1,53 @@
+//! The outcome of one training, as `result.json` keeps it.
+
+use crate::train::EpochRecord;
+use serde::{Deserialize, Serialize};
+
+/// The epoch that did best on validation data, and how its weights do on test data.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ChosenEpoch {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// Accuracy on the held-out validation part, in percent.
+    pub validation_top1: f64,
+    /// Accuracy on the test images, in percent.
+    pub top1: f64,
+}
+
+/// What one training came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What the row is called.
+    pub name: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Accuracy of the *last* epoch's weights on the test images, in percent.
+    pub top1: f64,
+    /// Their top-5 accuracy, in percent.
+    pub top5: f64,
+    /// Their loss on the test images, in nats.
+    pub loss: f64,
+    /// Their expected calibration error.
+    pub calibration_error: f64,
+    /// The epoch chosen on validation data, where a part was held out.
+    pub chosen: Option<ChosenEpoch>,
+    /// Wall-clock seconds of training, validation included.
+    pub seconds: f64,
+    /// Epochs trained.
+    pub epochs: u64,
+    /// Numbers that the student learned, and costs when it runs.
+    pub parameters: usize,
+    /// Numbers that the method's heads learned, dropped afterwards.
+    pub head_parameters: usize,
+    /// BLAKE3 of the resolved recipe of this run.
+    pub recipe: String,
+}
+
+/// One training in a report.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Its epochs.
+    pub epochs: Vec<EpochRecord>,
+}

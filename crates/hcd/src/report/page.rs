@@ -1,0 +1,196 @@
+//! A report as one self-contained HTML file: style and charts inside, no script, nothing fetched.
+
+use super::progress::{classes, curves, terms};
+use super::summary::{NONE, Summary, TeacherLine, methods, summarise, thousands};
+use super::{Entry, Outcome};
+use crate::error::Result;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+pub(super) const STYLE: &str = include_str!("page.css");
+
+/// What a page tells of. Any text may hold any characters; the page escapes them.
+#[derive(Debug, Clone)]
+pub struct Page<'a> {
+    /// Heading and name of the page.
+    pub title: &'a str,
+    /// One sentence: what was compared.
+    pub intro: String,
+    /// The teacher, where there was one.
+    pub teacher: Option<TeacherLine>,
+    /// Every training.
+    pub entries: &'a [Entry],
+    /// Names of the classes.
+    pub classes: &'a [String],
+    /// The resolved recipe, as TOML.
+    pub recipe: &'a str,
+    /// What else the reader should know; a sentence each.
+    pub notes: &'a [String],
+}
+
+/// Writes `report` as HTML. The same report gives the same bytes.
+///
+/// # Errors
+/// Where a chart cannot be drawn.
+pub fn page(report: &Page<'_>) -> Result<String> {
+    let methods = methods(report.entries);
+    let body = html! {
+        header {
+            h1 { (report.title) }
+            p.intro { (report.intro) }
+        }
+        main {
+            (results(report))
+            (curves(&methods)?)
+            (terms(&methods)?)
+            (classes(&methods, report.classes))
+            section {
+                h2 { "Recipe" }
+                details {
+                    summary { "What was resolved from the recipe, defaults included" }
+                    pre { (report.recipe) }
+                }
+            }
+        }
+        footer {
+            @if !report.notes.is_empty() { ul { @for note in report.notes { li { (note) } } } }
+            p { "Written by hcd " (env!("CARGO_PKG_VERSION")) "." }
+        }
+    };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (report.title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { (body) }
+        }
+    };
+    Ok(page.into_string())
+}
+
+fn results(report: &Page<'_>) -> Markup {
+    let rows = summarise(report.entries);
+    html! {
+        section {
+            h2 { "Results" }
+            div.wide { table {
+                thead { tr {
+                    th scope="col" { "Method" }
+                    th scope="col" { "Top-1, last epoch" small { "% of test images" } }
+                    th scope="col" { "Top-1, chosen epoch" small { "% of test images" } }
+                    th scope="col" { "Time" small { "seconds" } }
+                    th scope="col" { "Parameters" small { "of the model" } }
+                    th scope="col" { "Heads" small { "parameters, dropped" } }
+                    th scope="col" { "Runs" }
+                } }
+                tbody {
+                    @if let Some(teacher) = &report.teacher { (teacher_row(teacher)) }
+                    @for row in &rows { (row_of(row)) }
+                }
+            } }
+            (reading(&rows, report.teacher.as_ref()))
+            (runs(report.entries))
+        }
+    }
+}
+
+fn teacher_row(teacher: &TeacherLine) -> Markup {
+    html! {
+        tr.teacher {
+            th scope="row" { span.tag { "teacher" } (teacher.name) }
+            td { (format!("{:.2}", teacher.top1)) }
+            td { (NONE) }
+            td { (teacher.seconds.map_or(NONE.into(), |seconds| format!("{seconds:.1}"))) }
+            td { (thousands(teacher.parameters)) }
+            td { (NONE) }
+            td { (NONE) }
+        }
+    }
+}
+
+fn row_of(row: &Summary) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (row.name) }
+            td { (row.top1) }
+            td { (row.chosen_top1.map_or(NONE.into(), |stat| stat.to_string())) }
+            td { (format!("{:.1}", row.seconds)) }
+            td { (thousands(row.parameters)) }
+            td { (thousands(row.head_parameters)) }
+            td { (row.runs) }
+        }
+    }
+}
+
+/// How to read the table.
+fn reading(rows: &[Summary], teacher: Option<&TeacherLine>) -> Markup {
+    html! {
+        p.note {
+            "Test data was read only after training. "
+            b { "Last epoch" } ": the weights with which training ended. "
+            @if rows.iter().any(|row| row.chosen_top1.is_some()) {
+                b { "Chosen epoch" } ": the weights of the epoch that did best on held-out validation data; "
+                "test data had no part in the choice. "
+            } @else {
+                "No epoch was chosen, for no validation data was held out. "
+            }
+            @if rows.iter().any(|row| row.runs > 1) {
+                "Several runs differ by seed: mean ± sample standard deviation. "
+            }
+            "Time is wall clock of training, validation included"
+            @if teacher.is_some_and(|teacher| teacher.seconds.is_some()) {
+                "; of the teacher, what recording its answers took"
+            }
+            ". Heads are trained along with a student and dropped afterwards."
+        }
+    }
+}
+
+fn runs(entries: &[Entry]) -> Markup {
+    html! {
+        details {
+            summary { "Every run" }
+            div.wide { table.dense {
+                thead { tr {
+                    th scope="col" { "Method" }
+                    th scope="col" { "Seed" }
+                    th scope="col" { "Epochs" }
+                    th scope="col" { "Top-1" small { "last epoch, %" } }
+                    th scope="col" { "Top-5" small { "last epoch, %" } }
+                    th scope="col" { "Loss" small { "last epoch, nats" } }
+                    th scope="col" { "Calibration error" small { "last epoch" } }
+                    th scope="col" { "Chosen epoch" }
+                    th scope="col" { "Validation top-1" small { "chosen epoch, %" } }
+                    th scope="col" { "Top-1" small { "chosen epoch, %" } }
+                    th scope="col" { "Time" small { "seconds" } }
+                    th scope="col" { "Recipe" small { "BLAKE3" } }
+                } }
+                tbody { @for entry in entries { (run(&entry.outcome)) } }
+            } }
+            p.note { "All figures but validation top-1 are on test images." }
+        }
+    }
+}
+
+fn run(outcome: &Outcome) -> Markup {
+    let chosen = outcome.chosen.map(|chosen| {
+        [chosen.epoch.to_string(), format!("{:.2}", chosen.validation_top1), format!("{:.2}", chosen.top1)]
+    });
+    html! {
+        tr {
+            th scope="row" { (outcome.name) }
+            td { (outcome.seed) }
+            td { (outcome.epochs) }
+            td { (format!("{:.2}", outcome.top1)) }
+            td { (format!("{:.2}", outcome.top5)) }
+            td { (format!("{:.4}", outcome.loss)) }
+            td { (format!("{:.4}", outcome.calibration_error)) }
+            @for cell in chosen.unwrap_or([NONE; 3].map(String::from)) { td { (cell) } }
+            td { (format!("{:.1}", outcome.seconds)) }
+            td { code { (outcome.recipe.chars().take(10).collect::<String>()) } }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Step 6, learning: from an [`Experiment`] and an [`Objective`] to trained weights.
+//!
+//! [`fit`] is the loop, [`Learner`] one batch of it, [`checkpoint`] what survives a kill.
+
+pub mod checkpoint;
+mod ema;
+mod experiment;
+mod fit;
+mod history;
+mod optimizer;
+mod preflight;
+mod run;
+mod schedule;
+mod step;
+
+pub use ema::Ema;
+pub use experiment::Experiment;
+pub use fit::{Fitted, Observer, Progress, fit};
+pub use history::{Best, EpochRecord, History, TermRecord};
+pub use optimizer::{GradientMap, Optimizer, OptimizerConfig, clip_global_norm};
+pub use preflight::{inspect_space, inspect_teacher};
+pub use run::{About, RunFolder, claim};
+pub use schedule::{Per, ScheduleConfig};
+pub use step::{Learner, StepReport};
+
+use crate::methods::MethodConfig;
+use crate::teacher::Teacher;
+
+/// What a network learns from. A distillation without a teacher cannot be written.
+pub enum Objective<'a> {
+    /// Labels alone.
+    Supervised,
+    /// Labels, and a teacher by a method.
+    Distilled {
+        /// The frozen expert.
+        teacher: &'a mut dyn Teacher,
+        /// How it teaches.
+        method: &'a MethodConfig,
+    },
+}
+
+impl Objective<'_> {
+    /// The method's name, "scratch" where there is none.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Objective::Supervised => "scratch",
+            Objective::Distilled { method, .. } => method.name(),
+        }
+    }
+}

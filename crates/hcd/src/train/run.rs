@@ -1,0 +1,204 @@
+//! The folder of a run: resolved recipe, metrics, checkpoints, weights.
+//!
+//! | file | what |
+//! |---|---|
+//! | `recipe.toml` | the resolved recipe, every default written out |
+//! | `run.json` | program version, threads, fingerprint of the training data |
+//! | `metrics.jsonl` | one line an epoch |
+//! | `checkpoints/` | the two newest checkpoints |
+//! | `student.safetensors` | weights after the last epoch |
+//! | `student-best.safetensors` | weights of the epoch that did best on validation data |
+
+use super::checkpoint::Checkpoints;
+use super::history::EpochRecord;
+use super::{Experiment, History};
+use crate::config::{self, Recipe, Resolved};
+use crate::data;
+use crate::error::{Error, Result};
+use crate::export::{self, Card};
+use crate::files;
+use crate::models::weights::{Precision, TensorMap};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+const RECIPE: &str = "recipe.toml";
+const ABOUT: &str = "run.json";
+const METRICS: &str = "metrics.jsonl";
+
+/// What a run was started with, beside its recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Version of the program.
+    pub version: String,
+    /// Threads it computes with: results are the same bits only at the same number.
+    pub threads: usize,
+    /// Of the data that is learned from.
+    pub data: String,
+}
+
+/// The folder of one training.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Starts a run in a new folder, or an empty one.
+    ///
+    /// # Errors
+    /// Where the folder has something in it already, or cannot be written to.
+    pub fn create(path: &Path, resolved: &Resolved, experiment: &Experiment) -> Result<Self> {
+        claim(path)?;
+        let run = Self { path: path.to_owned() };
+        run.write_json(ABOUT, &about(experiment)?)?;
+        // The recipe comes last: a folder that has one is a run that can be continued.
+        files::write(&path.join(RECIPE), resolved.to_toml()?.as_bytes())?;
+        Ok(run)
+    }
+
+    /// Opens the folder of a run that was started before, and its recipe.
+    ///
+    /// # Errors
+    /// Where the folder is none of a run.
+    pub fn open(path: &Path) -> Result<(Self, Recipe)> {
+        let recipe = path.join(RECIPE);
+        if !recipe.is_file() {
+            return Err(Error::Run(format!(
+                "{}: not the folder of a run, {RECIPE} is missing",
+                path.display()
+            )));
+        }
+        Ok((Self { path: path.to_owned() }, config::load(Some(&recipe), &[])?.recipe))
+    }
+
+    /// Whether a run was started in `path`.
+    pub fn exists(path: &Path) -> bool {
+        path.join(RECIPE).is_file()
+    }
+
+    /// Makes sure that the run continues on the data it began with. Gives what else differs, one line each.
+    ///
+    /// # Errors
+    /// Where the data differ.
+    pub fn check_same(&self, experiment: &Experiment) -> Result<Vec<String>> {
+        let path = self.path.join(ABOUT);
+        let began: About = serde_json::from_str(&files::read_text(&path)?)
+            .map_err(|e| Error::Run(format!("{}: not as written ({e})", path.display())))?;
+        let now = about(experiment)?;
+        if began.data != now.data {
+            return Err(Error::Run(format!(
+                "{}: the training data at {} are not those that the run began with",
+                self.path.display(),
+                experiment.recipe.data.path.display()
+            )));
+        }
+        let mut notes = Vec::new();
+        if began.threads != now.threads {
+            notes.push(format!(
+                "the run began with {} threads and goes on with {}: results may differ in the last bits",
+                began.threads, now.threads
+            ));
+        }
+        if began.version != now.version {
+            notes.push(format!(
+                "the run began with version {} and goes on with {}",
+                began.version, now.version
+            ));
+        }
+        Ok(notes)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.path.join("checkpoints"))
+    }
+
+    /// Weights after the last epoch.
+    pub fn last(&self) -> PathBuf {
+        self.path.join("student.safetensors")
+    }
+
+    /// Weights of the best epoch.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("student-best.safetensors")
+    }
+
+    /// The finished epochs.
+    ///
+    /// # Errors
+    /// Where the metrics are missing or damaged.
+    pub fn metrics(&self) -> Result<Vec<EpochRecord>> {
+        let path = self.path.join(METRICS);
+        let line = |(index, text): (usize, &str)| {
+            serde_json::from_str(text)
+                .map_err(|e| Error::Run(format!("{}: line {}: {e}", path.display(), index + 1)))
+        };
+        files::read_text(&path)?.lines().enumerate().map(line).collect()
+    }
+
+    /// Writes a small file of JSON into the folder.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let path = self.path.join(name);
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|e| Error::Run(format!("{}: cannot write: {e}", path.display())))?;
+        files::write(&path, format!("{text}\n").as_bytes())
+    }
+
+    pub(super) fn save_metrics(&self, epochs: &[EpochRecord]) -> Result<()> {
+        let path = self.path.join(METRICS);
+        let mut text = String::new();
+        for epoch in epochs {
+            let line = serde_json::to_string(epoch)
+                .map_err(|e| Error::Run(format!("{}: cannot write: {e}", path.display())))?;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        files::write(&path, text.as_bytes())
+    }
+
+    pub(super) fn save_last(&self, tensors: &TensorMap, card: &Card) -> Result<()> {
+        export::save(&self.last(), tensors, Precision::F32, card)
+    }
+
+    pub(super) fn save_best(&self, tensors: &TensorMap, card: &Card) -> Result<()> {
+        export::save(&self.best(), tensors, Precision::F32, card)
+    }
+
+    /// Where the run stands by its newest checkpoint.
+    ///
+    /// # Errors
+    /// Where every checkpoint is damaged.
+    pub fn history(&self) -> Result<Option<History>> {
+        Ok(self.checkpoints().newest::<History>()?.map(|found| found.state))
+    }
+}
+
+/// Makes `path` a folder of one's own.
+///
+/// # Errors
+/// Where it has something in it already or cannot be made.
+pub fn claim(path: &Path) -> Result<()> {
+    if std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::Run(format!(
+            "{}: already there and not empty; name another folder with --out",
+            path.display()
+        )));
+    }
+    files::create_folder(path)
+}
+
+fn about(experiment: &Experiment) -> Result<About> {
+    Ok(About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        threads: rayon::current_num_threads(),
+        data: data::fingerprint(experiment.train.as_ref())?,
+    })
+}

@@ -1,0 +1,225 @@
+//! One batch: forward, loss, backward; and one optimiser step over the batches accumulated.
+
+use super::history::{History, TermRecord};
+use super::{Ema, Experiment, GradientMap, Objective, Optimizer, clip_global_norm};
+use crate::data::HostBatch;
+use crate::error::{Error, Result};
+use crate::methods::{Distiller, Method, Targets, supervised_terms, total};
+use crate::models::weights::{self, TensorMap};
+use crate::models::{Backbone, Network, Parameters, Pass};
+use crate::rng;
+use crate::teacher::ViewKey;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// What a batch gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// Images looked at.
+    pub images: usize,
+    /// Of these, classified rightly.
+    pub correct: usize,
+    /// The loss.
+    pub loss: f64,
+    /// The loss by term.
+    pub terms: Vec<TermRecord>,
+}
+
+/// Everything that changes while learning.
+pub struct Learner {
+    network: Network,
+    distiller: Option<Distiller>,
+    optimizer: Optimizer,
+    ema: Option<Ema>,
+    gradients: GradientMap,
+    seed: u64,
+    classes: usize,
+    smoothing: f64,
+    device: Device,
+}
+
+impl Learner {
+    /// The network and the method's heads with their initial weights.
+    ///
+    /// # Errors
+    /// Where the method does not suit the student.
+    pub fn new(experiment: &Experiment, objective: &Objective) -> Result<Self> {
+        let recipe = &experiment.recipe;
+        let device = experiment.device.clone().autodiff();
+        let network = Network::new(&experiment.model, recipe.seed, &device);
+        let classes = experiment.classes().len();
+        let distiller = match objective {
+            Objective::Supervised => None,
+            Objective::Distilled { teacher, method } => Some(Distiller::new(
+                method,
+                &network.stages(),
+                network.penultimate_width(),
+                teacher.width(),
+                classes,
+                recipe.seed,
+                &device,
+            )?),
+        };
+        Ok(Self {
+            optimizer: Optimizer::new(recipe.optimizer.clone()),
+            ema: recipe.train.ema_decay.map(|decay| Ema::new(decay, &network)),
+            gradients: GradientMap::new(),
+            seed: recipe.seed,
+            classes,
+            smoothing: recipe.train.label_smoothing,
+            network,
+            distiller,
+            device,
+        })
+    }
+
+    /// Forward and backward over one batch; the gradients, divided by `share`, are added to those that wait.
+    ///
+    /// `at` = (epoch, batch in the epoch) names the stream of chance of the forward pass.
+    ///
+    /// # Errors
+    /// Where the teacher cannot answer, or the loss is no number.
+    pub fn learn(
+        &mut self,
+        batch: &HostBatch,
+        objective: &mut Objective,
+        at: (u64, usize),
+        share: usize,
+    ) -> Result<StepReport> {
+        let (epoch, index) = at;
+        let data = TensorData::new(batch.pixels.clone(), batch.shape);
+        let images = Tensor::<4>::from_data(data, &self.device); // (B, C, H, W)
+        let targets = Targets::from_labels(&batch.labels, self.classes, self.smoothing, &self.device)?;
+        let mut stream = rng::stream(self.seed, "forward", &[epoch, index as u64]);
+        let mut pass = Pass::Train(&mut stream);
+        let features = self.network.forward(images, &mut pass);
+        let terms = match (objective, &self.distiller) {
+            (Objective::Distilled { teacher, .. }, Some(distiller)) => {
+                let answer = teacher.answer(batch, ViewKey { seed: self.seed, epoch })?;
+                distiller.terms(&features, &answer.on_autodiff(), &targets, &mut pass)
+            }
+            _ => supervised_terms(features.logits.clone(), &targets),
+        };
+        let records: Vec<TermRecord> = terms
+            .iter()
+            .map(|term| {
+                let raw = f64::from(term.raw.clone().into_scalar::<f32>());
+                TermRecord { name: term.name.to_owned(), raw, weighted: raw * term.weight }
+            })
+            .collect();
+        let loss = records.iter().map(|term| term.weighted).sum::<f64>();
+        if !loss.is_finite() {
+            return Err(Error::Run(format!(
+                "the loss is {loss} in epoch {}, batch {}: lower optimizer.lr, or set train.clip_norm",
+                epoch + 1,
+                index + 1
+            )));
+        }
+        let correct = count_correct(features.logits, &batch.labels);
+        if let Some(total) = total(&terms) {
+            self.take_gradients(total, share);
+        }
+        Ok(StepReport { images: batch.labels.len(), correct, loss, terms: records })
+    }
+
+    fn take_gradients(&mut self, total: Tensor<1>, share: usize) {
+        let mut found = total.backward();
+        let mut add = |prefix: &str, gradients: GradientMap| {
+            for (name, gradient) in gradients {
+                let gradient = if share == 1 { gradient } else { gradient / share as f64 };
+                let name = format!("{prefix}{name}");
+                let sum = match self.gradients.remove(&name) {
+                    None => gradient,
+                    Some(sum) => sum + gradient,
+                };
+                self.gradients.insert(name, sum);
+            }
+        };
+        add("student.", self.network.take_gradients(&mut found));
+        if let Some(distiller) = &self.distiller {
+            add("heads.", distiller.take_gradients(&mut found));
+        }
+    }
+
+    /// One optimiser step over the gradients that wait. Gives their norm where `clip` is set.
+    pub fn update(mut self, lr: f64, clip: Option<f64>) -> (Self, Option<f64>) {
+        let mut gradients = std::mem::take(&mut self.gradients);
+        let norm = clip.map(|limit| clip_global_norm(&mut gradients, limit));
+        self.optimizer.begin_step();
+        self.network = self.optimizer.apply("student.", self.network, &gradients, lr);
+        self.distiller = self.distiller.map(|heads| self.optimizer.apply("heads.", heads, &gradients, lr));
+        if let Some(ema) = &mut self.ema {
+            ema.follow(&self.network);
+        }
+        (self, norm)
+    }
+
+    /// The network as it is evaluated and exported: on a plain device, averaged where averaging is on.
+    pub fn exported(&self) -> Network {
+        let network = self.network.valid();
+        match &self.ema {
+            Some(ema) => ema.applied(network),
+            None => network,
+        }
+    }
+
+    /// How many numbers the heads learn.
+    pub fn head_count(&self) -> usize {
+        self.distiller.as_ref().map_or(0, Parameters::learned_count)
+    }
+
+    /// All tensors, for a checkpoint.
+    pub fn snapshot(&self) -> TensorMap {
+        let mut map = TensorMap::new();
+        let mut put = |prefix: &str, tensors: TensorMap| {
+            map.extend(tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+        };
+        put("student.", weights::snapshot(&self.network));
+        if let Some(distiller) = &self.distiller {
+            put("heads.", weights::snapshot(distiller));
+        }
+        put("optimizer.", self.optimizer.snapshot());
+        if let Some(ema) = &self.ema {
+            put("ema.", weights::snapshot(&ema.applied(self.network.valid())));
+        }
+        map
+    }
+
+    /// Goes on from a checkpoint's tensors, taken after `steps` optimiser steps.
+    ///
+    /// # Errors
+    /// Where the tensors do not fit.
+    pub fn restore(mut self, map: &TensorMap, steps: u64, experiment: &Experiment) -> Result<Self> {
+        let part = |prefix: &str| -> TensorMap {
+            map.iter()
+                .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
+                .collect()
+        };
+        self.network = weights::restore(self.network, &part("student."), "checkpoint, student")?;
+        if let Some(distiller) = self.distiller {
+            self.distiller = Some(weights::restore(distiller, &part("heads."), "checkpoint, heads")?);
+        }
+        let config = experiment.recipe.optimizer.clone();
+        self.optimizer = Optimizer::restore(config, steps, &part("optimizer."), &experiment.device);
+        if let Some(decay) = experiment.recipe.train.ema_decay {
+            self.ema = Some(Ema::restore(decay, &part("ema."), &experiment.device));
+        }
+        Ok(self)
+    }
+}
+
+/// How many rows have their greatest logit at the label.
+fn count_correct(logits: Tensor<2>, labels: &[usize]) -> usize {
+    let values: Vec<f32> = logits.into_data().iter::<f32>().collect();
+    let width = values.len() / labels.len().max(1);
+    let right = |(row, &label): (&[f32], &usize)| {
+        row.iter().enumerate().all(|(class, &value)| class == label || value < row[label])
+    };
+    values.chunks(width.max(1)).zip(labels).filter(|pair| right(*pair)).count()
+}
+
+/// Gradient accumulation: how many batches share an optimiser step, the last of an epoch sharing what is left.
+pub(super) fn share(history: &History, accumulate: usize, batches: usize) -> usize {
+    let first = history.batches - history.batches % accumulate;
+    accumulate.min(batches - first)
+}

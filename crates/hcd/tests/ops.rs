@@ -1,0 +1,169 @@
+//! Every operation with a kernel against the same equation composed of Burn's operations: values and gradients,
+//! contiguous and strided inputs, odd shapes; f64 falls back to Burn; the same input twice gives the same bits.
+
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
+use hcd::ops::{Windows, gelu, layer_norm, window_attention};
+use std::sync::Arc;
+
+/// Numbers that look random, the same for the same seed.
+fn noise<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 22) as f32 - 2.0
+        })
+        .collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// A tensor of this shape whose storage has its first and last axes swapped and lies inside a larger one.
+fn strided<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
+    let mut stored = shape;
+    stored.swap(0, D - 1);
+    stored[0] += 2;
+    noise(stored, seed, device).narrow(0, 1, shape[D - 1]).swap_dims(0, D - 1)
+}
+
+/// Output and gradients as vectors, from f applied to leaves that want gradients.
+fn run<const D: usize>(
+    leaves: &[Tensor<D>],
+    f: &dyn Fn(&[Tensor<D>]) -> Tensor<D>,
+) -> (Vec<f64>, Vec<Vec<f64>>) {
+    let leaves: Vec<Tensor<D>> = leaves.iter().map(|leaf| leaf.clone().require_grad()).collect();
+    let y = f(&leaves);
+    let weights = noise(y.dims(), 77, &y.device()).cast(y.dtype());
+    let grads = (y.clone() * weights).sum().backward();
+    let values = |x: Tensor<D>| x.into_data().convert::<f64>().into_vec::<f64>().expect("f64");
+    let gradients = leaves.iter().map(|leaf| values(leaf.grad(&grads).expect("a gradient"))).collect();
+    (values(y.inner()), gradients)
+}
+
+fn assert_close(name: &str, got: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{name}: lengths");
+    let size = expected.iter().fold(1.0f64, |size, v| size.max(v.abs()));
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        assert!((got - expected).abs() <= tolerance * size, "{name}[{i}] = {got}, expected {expected}");
+    }
+}
+
+/// Holds `ours` in f32 to `burns` in f64, on contiguous and strided leaves; and itself in f64 to the same.
+///
+/// The tolerance covers f32 rounding in both summation orders; f64 is Burn's own code; some of its scalars pass through f32.
+fn check<const D: usize>(
+    name: &str,
+    shapes: &[[usize; D]],
+    tolerance: f64,
+    ours: &dyn Fn(&[Tensor<D>]) -> Tensor<D>,
+    burns: &dyn Fn(&[Tensor<D>]) -> Tensor<D>,
+) {
+    let device = Device::flex().autodiff();
+    for make in [noise::<D>, strided::<D>] {
+        let leaves: Vec<Tensor<D>> =
+            shapes.iter().enumerate().map(|(i, &shape)| make(shape, i as u64 + 1, &device)).collect();
+        let wide: Vec<Tensor<D>> = leaves.iter().map(|leaf| leaf.clone().cast(DType::F64)).collect();
+        let (y, grads) = run(&leaves, ours);
+        let (again, grads_again) = run(&leaves, ours);
+        assert_eq!((&y, &grads), (&again, &grads_again), "{name} {shapes:?}: not reproducible");
+        let (expected, expected_grads) = run(&wide, burns);
+        let (y64, grads64) = run(&wide, ours);
+        assert_close(&format!("{name} {shapes:?}"), &y, &expected, tolerance);
+        assert_close(&format!("{name} {shapes:?} f64"), &y64, &expected, 1e-7);
+        for i in 0..shapes.len() {
+            let label = format!("{name} {shapes:?}: gradient {i}");
+            assert_close(&label, &grads[i], &expected_grads[i], tolerance);
+            assert_close(&format!("{label} f64"), &grads64[i], &expected_grads[i], 1e-7);
+        }
+    }
+}
+
+fn vector<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
+    x.clone().flatten(0, D - 1)
+}
+
+#[test]
+fn gelu_is_burns() {
+    for shape in [[1, 1, 1], [2, 3, 5], [4, 17, 33]] {
+        check("gelu", &[shape], 1e-6, &|x| gelu(x[0].clone()), &|x| {
+            burn::tensor::activation::gelu(x[0].clone())
+        });
+    }
+}
+
+#[test]
+fn layer_norm_is_burns() {
+    for (rows, width) in [([1, 1], 2), ([2, 3], 7), ([3, 11], 48), ([5, 13], 65)] {
+        check(
+            "layer_norm",
+            &[[rows[0], rows[1], width], [1, 1, width], [1, 1, width]],
+            1e-5,
+            &|x| layer_norm(x[0].clone(), vector(&x[1]), vector(&x[2]), 1e-5),
+            &|x| {
+                let mean = x[0].clone().mean_dim(2);
+                let centred = x[0].clone() - mean;
+                let variance = centred.clone().powi_scalar(2).mean_dim(2);
+                centred / (variance + 1e-5).sqrt() * x[1].clone() + x[2].clone()
+            },
+        );
+    }
+}
+
+#[test]
+fn window_attention_is_burns() {
+    for (b, count, area, heads, head, masked) in
+        [(1, 1, 1, 1, 2, false), (2, 2, 4, 2, 3, true), (3, 1, 17, 1, 8, false), (2, 3, 16, 2, 24, true)]
+    {
+        let tokens = count * area;
+        let mask = (0..tokens * area).map(|i| if i % 5 == 1 { -100.0 } else { 0.0 }).collect();
+        let table: Vec<usize> = (0..tokens).map(|i| (i * 11 + 3) % tokens).collect();
+        let windows = Arc::new(Windows::new(area, table.clone(), masked.then_some(mask)));
+        let attend = |x: &[Tensor<3>]| window_attention(x[0].clone(), x[1].clone(), &windows);
+        // Burn's composition is checked here by hand, one window and head at a time.
+        let by_hand = |x: &[Tensor<3>]| {
+            let out = (0..b * count * heads).map(|job| {
+                let (image, window, h) = (job / (count * heads), job / heads % count, job % heads);
+                let rows = |part: usize| {
+                    let column = (part * heads + h) * head;
+                    let rows = table[window * area..][..area].iter().map(|&token| {
+                        x[0].clone().slice([image..image + 1, token..token + 1, column..column + head])
+                    });
+                    Tensor::cat(rows.collect(), 1).reshape([area, head])
+                };
+                let bias = x[1].clone().slice([h..h + 1]).reshape([area, area]);
+                let scores = rows(0).matmul(rows(1).transpose()) / (head as f64).sqrt() + bias;
+                let scores = match windows.mask() {
+                    Some(mask) => {
+                        let mask = mask[window * area * area..][..area * area].to_vec();
+                        let mask = TensorData::new(mask, [area, area]);
+                        scores.clone() + Tensor::from_data(mask, (&scores.device(), scores.dtype()))
+                    }
+                    None => scores,
+                };
+                let scores = scores.exp();
+                let p = scores.clone() / scores.sum_dim(1);
+                (image, window, h, p.matmul(rows(2)))
+            });
+            let mut pieces: Vec<Vec<Vec<Option<Tensor<2>>>>> = vec![vec![vec![None; heads]; tokens]; b];
+            for (image, window, h, values) in out {
+                for i in 0..area {
+                    pieces[image][table[window * area + i]][h] = Some(values.clone().narrow(0, i, 1));
+                }
+            }
+            let rows = pieces.into_iter().flatten().flatten().flatten().collect::<Vec<_>>();
+            Tensor::cat(rows, 0).reshape([b, tokens, heads * head])
+        };
+        let shapes = [[b, tokens, 3 * heads * head], [heads, area, area]];
+        check("window_attention", &shapes, 1e-5, &attend, &by_hand);
+    }
+}
+
+#[test]
+fn plain_device_needs_no_graph() {
+    let device = Device::flex();
+    let x = Tensor::<2>::random([3, 8], Distribution::Default, &device);
+    assert_eq!(gelu(x.clone()).dims(), [3, 8]);
+    let ones = Tensor::ones([8], &device);
+    assert_eq!(layer_norm(x, ones.clone(), ones, 1e-5).dims(), [3, 8]);
+}
