@@ -1,9 +1,10 @@
 //! The project's own chores, as `cargo xtask <chore>`.
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use clap::{Parser, Subcommand};
 use std::path::Path;
+use std::process::ExitCode;
 
 mod check;
 mod fashion_mnist;
@@ -23,10 +24,17 @@ enum Chore {
     FashionMnist(fashion_mnist::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Args::parse().chore {
+fn main() -> ExitCode {
+    let outcome = match Args::parse().chore {
         Chore::Check(args) => check::run(&args),
         Chore::FashionMnist(args) => fashion_mnist::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

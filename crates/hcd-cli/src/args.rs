@@ -11,6 +11,9 @@ pub struct Arguments {
     /// Threads to compute with; results are the same bits only at the same number [default: all cores]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Where to compute: flex is the CPU; others as built in
+    #[arg(long, global = true, value_name = "NAME", default_value = "flex")]
+    pub device: String,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

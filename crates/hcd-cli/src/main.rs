@@ -30,6 +30,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     session::use_threads(arguments.threads)?;
+    session::use_device(&arguments.device)?;
     match arguments.command {
         Command::Demo(args) => command::demo::run(args),
         Command::Train(args) => command::train::run(args),

@@ -5,6 +5,7 @@ use hcd::burn::tensor::Device;
 use hcd::export::{self, Loaded};
 use hcd::train::{Experiment, inspect_teacher};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Sets the number of threads of everything that computes.
 pub fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
@@ -17,9 +18,18 @@ pub fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
     Ok(())
 }
 
+static DEVICE: OnceLock<Device> = OnceLock::new();
+
+/// Chooses where it computes.
+pub fn use_device(name: &str) -> anyhow::Result<()> {
+    let device = hcd::device::named(name)?;
+    DEVICE.get_or_init(|| device);
+    Ok(())
+}
+
 /// Where it computes, without autodiff.
 pub fn device() -> Device {
-    Device::flex()
+    DEVICE.get_or_init(Device::flex).clone()
 }
 
 /// Reads the teacher of an experiment and sees whether it suits the data.

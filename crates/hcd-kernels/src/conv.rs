@@ -133,3 +133,57 @@ pub fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]
         },
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{self, assert_close, noise};
+
+    #[test]
+    fn agrees_with_the_reference() {
+        let shape = |images, groups, channels: [usize; 2], size, kernel, stride, padding| ConvShape {
+            images,
+            groups,
+            in_channels: channels[0],
+            out_channels: channels[1],
+            size,
+            kernel,
+            stride,
+            padding,
+        };
+        for shape in [
+            shape(0, 1, [1, 1], [3, 3], [3, 3], [1, 1], [1, 1]),
+            shape(1, 1, [1, 1], [1, 1], [1, 1], [1, 1], [0, 0]),
+            shape(2, 1, [1, 8], [28, 28], [3, 3], [1, 1], [1, 1]),
+            shape(3, 1, [3, 5], [7, 9], [3, 3], [1, 1], [1, 1]),
+            shape(2, 1, [4, 16], [28, 28], [3, 3], [2, 2], [1, 1]),
+            shape(35, 1, [5, 17], [7, 7], [3, 3], [2, 2], [1, 1]),
+            shape(5, 1, [6, 3], [8, 6], [1, 1], [2, 2], [0, 0]),
+            shape(5, 1, [6, 9], [5, 6], [1, 1], [1, 1], [0, 0]),
+            shape(2, 1, [3, 4], [30, 31], [7, 7], [2, 2], [3, 3]),
+            shape(2, 1, [3, 9], [12, 8], [4, 4], [4, 4], [0, 0]),
+            shape(2, 1, [2, 3], [9, 11], [2, 3], [3, 2], [1, 0]),
+            shape(2, 1, [2, 3], [5, 5], [3, 3], [1, 1], [2, 2]),
+            shape(2, 1, [2, 3], [5, 4], [3, 3], [1, 1], [0, 0]),
+            shape(20, 6, [6, 6], [9, 9], [3, 3], [1, 1], [1, 1]),
+            shape(3, 6, [6, 12], [9, 8], [3, 3], [2, 2], [1, 1]),
+            shape(2, 2, [6, 10], [6, 6], [5, 5], [1, 1], [2, 2]),
+            shape(2, 1, [1, 2], [2, 2], [5, 5], [1, 1], [1, 1]),
+            shape(40, 1, [8, 8], [1, 1], [3, 3], [1, 1], [1, 1]),
+        ] {
+            let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
+            let (bias, grad) = (noise(shape.out_channels, 3), noise(shape.output_len(), 4));
+            let mut y = vec![f32::NAN; grad.len()];
+            forward(&shape, &x, &weight, Some(&bias), &mut y);
+            let mut dx = vec![f32::NAN; x.len()];
+            input_grad(&shape, &grad, &weight, &mut dx);
+            let (mut dweight, mut dbias) = (vec![f32::NAN; weight.len()], vec![f32::NAN; bias.len()]);
+            weight_grad(&shape, &x, &grad, &mut dweight, Some(&mut dbias));
+            let expected = reference::conv(&shape, &x, &weight, &bias, &grad);
+            assert_close(&format!("y {shape:?}"), &y, &expected.y, 2e-6);
+            assert_close(&format!("dx {shape:?}"), &dx, &expected.dx, 2e-6);
+            assert_close(&format!("dweight {shape:?}"), &dweight, &expected.dweight, 5e-6);
+            assert_close(&format!("dbias {shape:?}"), &dbias, &expected.dbias, 5e-6);
+        }
+    }
+}

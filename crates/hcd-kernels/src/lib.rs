@@ -9,11 +9,14 @@
 mod level;
 
 pub mod attention;
+pub mod batch_norm;
+pub mod conv;
 pub mod gelu;
 mod lanes;
 pub mod layer_norm;
 mod math;
 pub mod reference;
+pub mod relu;
 mod split;
 
 pub use level::Level;

@@ -1,6 +1,7 @@
 //! Readable scalar versions of the kernels, in f64: what the tests hold them to.
 
 use crate::attention::Input;
+use crate::conv::ConvShape;
 
 /// Φ(x) by Marsaglia's series, or by the continued fraction of its tail.
 fn normal(x: f64) -> f64 {
@@ -127,6 +128,124 @@ pub fn attention(input: &Input, grad: &[f32]) -> Attention {
         }
     }
     result
+}
+
+/// What a convolution gives, forward and backward.
+#[derive(Debug)]
+pub struct Conv {
+    /// (N, C_out, H_out, W_out)
+    pub y: Vec<f64>,
+    /// (N, C_in, H, W)
+    pub dx: Vec<f64>,
+    /// (C_out, C_in / groups, k_h, k_w)
+    pub dweight: Vec<f64>,
+    /// (C_out)
+    pub dbias: Vec<f64>,
+}
+
+/// # Shapes
+/// `x` (N, C_in, H, W); `weight` (C_out, C_in / groups, k_h, k_w); `bias` (C_out);
+/// `grad` (N, C_out, H_out, W_out)
+pub fn conv(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32], grad: &[f32]) -> Conv {
+    let ([height, width], [out_height, out_width]) = (shape.size, shape.out_size());
+    let (inputs, outputs) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
+    let [kernel_rows, kernel_columns] = shape.kernel;
+    let mut out = Conv {
+        y: vec![0.0; grad.len()],
+        dx: vec![0.0; x.len()],
+        dweight: vec![0.0; weight.len()],
+        dbias: vec![0.0; bias.len()],
+    };
+    for n in 0..shape.images {
+        for o in 0..shape.out_channels {
+            for i in 0..out_height {
+                for j in 0..out_width {
+                    let y = ((n * shape.out_channels + o) * out_height + i) * out_width + j;
+                    out.y[y] += bias[o] as f64;
+                    out.dbias[o] += grad[y] as f64;
+                    for c in 0..inputs {
+                        for u in 0..kernel_rows {
+                            for v in 0..kernel_columns {
+                                let row = (i * shape.stride[0] + u).wrapping_sub(shape.padding[0]);
+                                let column = (j * shape.stride[1] + v).wrapping_sub(shape.padding[1]);
+                                if row >= height || column >= width {
+                                    continue;
+                                }
+                                let channel = n * shape.in_channels + o / outputs * inputs + c;
+                                let from = (channel * height + row) * width + column;
+                                let w = ((o * inputs + c) * kernel_rows + u) * kernel_columns + v;
+                                out.y[y] += weight[w] as f64 * x[from] as f64;
+                                out.dx[from] += weight[w] as f64 * grad[y] as f64;
+                                out.dweight[w] += x[from] as f64 * grad[y] as f64;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// What batch normalisation gives, forward and backward.
+#[derive(Debug)]
+pub struct BatchNorm {
+    /// (N, C, area)
+    pub y: Vec<f64>,
+    /// (C)
+    pub mean: Vec<f64>,
+    /// (C), biased
+    pub variance: Vec<f64>,
+    /// (N, C, area)
+    pub dx: Vec<f64>,
+    /// (C)
+    pub dweight: Vec<f64>,
+    /// (C)
+    pub dbias: Vec<f64>,
+}
+
+/// Batch normalisation, then ReLU where `relu`, with `area` numbers to each channel of an image.
+///
+/// # Shapes
+/// `x`, `grad` (N, C, area); `weight`, `bias` (C)
+pub fn batch_norm(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    epsilon: f64,
+    relu: bool,
+    grad: &[f32],
+    area: usize,
+) -> BatchNorm {
+    let channels = weight.len();
+    let zeros = || vec![0.0; channels];
+    let mut out = BatchNorm {
+        y: vec![0.0; x.len()],
+        mean: zeros(),
+        variance: zeros(),
+        dx: vec![0.0; x.len()],
+        dweight: zeros(),
+        dbias: zeros(),
+    };
+    for c in 0..channels {
+        let places: Vec<usize> = (0..x.len()).filter(|i| i / area % channels == c).collect();
+        let count = places.len() as f64;
+        let mean = places.iter().map(|&i| x[i] as f64).sum::<f64>() / count;
+        let variance = places.iter().map(|&i| (x[i] as f64 - mean).powi(2)).sum::<f64>() / count;
+        let rstd = 1.0 / (variance + epsilon).sqrt();
+        let normal = |i: usize| (x[i] as f64 - mean) * rstd;
+        let before = |i: usize| normal(i) * weight[c] as f64 + bias[c] as f64;
+        let slope = |i: usize| if relu && before(i) <= 0.0 { 0.0 } else { grad[i] as f64 };
+        out.dbias[c] = places.iter().map(|&i| slope(i)).sum();
+        out.dweight[c] = places.iter().map(|&i| slope(i) * normal(i)).sum();
+        for &i in &places {
+            out.y[i] = if relu { before(i).max(0.0) } else { before(i) };
+            let centred = slope(i) - out.dbias[c] / count - normal(i) * out.dweight[c] / count;
+            out.dx[i] = weight[c] as f64 * rstd * centred;
+        }
+        (out.mean[c], out.variance[c]) = (mean, variance);
+    }
+    out
 }
 
 /// Numbers in [−1, 1) that look random, the same for the same seed.

@@ -1,8 +1,11 @@
 //! Every operation with a kernel against the same equation composed of Burn's operations: values and gradients,
 //! contiguous and strided inputs, odd shapes; f64 falls back to Burn; the same input twice gives the same bits.
 
+use burn::tensor::activation::relu;
+use burn::tensor::module;
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
-use hcd::ops::{Windows, gelu, layer_norm, window_attention};
+use hcd::ops::{Windows, add_relu, batch_norm_train, conv2d, gelu, layer_norm, window_attention};
 use std::sync::Arc;
 
 /// Numbers that look random, the same for the same seed.
@@ -166,4 +169,74 @@ fn plain_device_needs_no_graph() {
     assert_eq!(gelu(x.clone()).dims(), [3, 8]);
     let ones = Tensor::ones([8], &device);
     assert_eq!(layer_norm(x, ones.clone(), ones, 1e-5).dims(), [3, 8]);
+}
+
+#[test]
+fn conv2d_is_burns() {
+    for (x, weight, stride, padding, groups) in [
+        ([1, 1, 3, 3], [1, 1, 1, 1], 1, 0, 1),
+        ([2, 3, 9, 7], [5, 3, 3, 3], 1, 1, 1),
+        ([3, 4, 8, 11], [9, 4, 3, 3], 2, 1, 1),
+        ([2, 3, 15, 14], [4, 3, 7, 7], 2, 3, 1),
+        ([2, 6, 5, 6], [3, 6, 1, 1], 2, 0, 1),
+        ([2, 3, 8, 8], [6, 3, 4, 4], 4, 0, 1),
+        ([2, 6, 7, 6], [6, 1, 3, 3], 1, 1, 6),
+        ([2, 6, 7, 6], [4, 3, 3, 3], 2, 1, 2),
+    ] {
+        check(
+            "conv2d",
+            &[x, weight, [1, 1, 1, weight[0]]],
+            1e-5,
+            &|t| conv2d(t[0].clone(), t[1].clone(), Some(vector(&t[2])), stride, padding, groups),
+            &|t| {
+                let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups);
+                module::conv2d(t[0].clone(), t[1].clone(), Some(vector(&t[2])), options)
+            },
+        );
+        check(
+            "conv2d without bias",
+            &[x, weight],
+            1e-5,
+            &|t| conv2d(t[0].clone(), t[1].clone(), None, stride, padding, groups),
+            &|t| {
+                let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups);
+                module::conv2d(t[0].clone(), t[1].clone(), None, options)
+            },
+        );
+    }
+}
+
+#[test]
+fn batch_norm_is_burns() {
+    for (shape, rectified) in
+        [([2, 1, 1, 1], false), ([3, 5, 3, 7], false), ([3, 5, 3, 7], true), ([4, 17, 1, 9], true)]
+    {
+        let vectors = [1, 1, 1, shape[1]];
+        let epsilon = 1e-2;
+        let ours = |t: &[Tensor<4>]| {
+            batch_norm_train(t[0].clone(), vector(&t[1]), vector(&t[2]), epsilon, rectified)
+        };
+        check("batch_norm_train", &[shape, vectors, vectors], 1e-5, &|t| ours(t).output, &|t| {
+            let result = module::batch_norm_train(t[0].clone(), vector(&t[1]), vector(&t[2]), epsilon);
+            if rectified { relu(result.output) } else { result.output }
+        });
+        let device = Device::flex().autodiff();
+        let leaves = [noise(shape, 1, &device), noise(vectors, 2, &device), noise(vectors, 3, &device)];
+        let (got, burns) = (
+            ours(&leaves),
+            module::batch_norm_train(leaves[0].clone(), vector(&leaves[1]), vector(&leaves[2]), epsilon),
+        );
+        let values = |x: Tensor<1>| x.into_data().convert::<f64>().into_vec::<f64>().expect("f64");
+        assert_close("mean", &values(got.mean), &values(burns.mean), 1e-6);
+        assert_close("variance", &values(got.variance), &values(burns.variance), 1e-6);
+    }
+}
+
+#[test]
+fn add_relu_is_burns() {
+    for shape in [[1, 1, 1], [3, 7, 11], [5, 33, 129]] {
+        check("add_relu", &[shape, shape], 1e-6, &|t| add_relu(t[0].clone(), t[1].clone()), &|t| {
+            relu(t[0].clone() + t[1].clone())
+        });
+    }
 }

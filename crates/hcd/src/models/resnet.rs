@@ -6,9 +6,9 @@
 
 use super::layers::{BatchNorm2d, Conv2d, ConvSpec, Init, Linear, Pass};
 use super::{Backbone, Features, StageFeature, StageShape, global_average};
+use crate::ops::add_relu;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use serde::{Deserialize, Serialize};
@@ -67,9 +67,9 @@ impl BasicBlock {
             Some((conv, bn)) => bn.forward(conv.forward(x.clone()), pass),
             None => x.clone(),
         };
-        let branch = relu(self.bn1.forward(self.conv1.forward(x), pass)); // (B, C, H/s, W/s)
+        let branch = self.bn1.forward_relu(self.conv1.forward(x), pass); // (B, C, H/s, W/s)
         let branch = self.bn2.forward(self.conv2.forward(branch), pass);
-        relu(branch + shortcut)
+        add_relu(branch, shortcut)
     }
 }
 
@@ -124,7 +124,7 @@ impl ResNet {
 
 impl Backbone for ResNet {
     fn forward(&self, images: Tensor<4>, pass: &mut Pass) -> Features {
-        let mut x = relu(self.bn1.forward(self.conv1.forward(images), pass));
+        let mut x = self.bn1.forward_relu(self.conv1.forward(images), pass);
         if self.config.stem == Stem::Imagenet {
             x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
         }

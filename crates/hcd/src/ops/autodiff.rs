@@ -3,19 +3,21 @@
 //! A step keeps the operation's inputs alone (Burn shares them, without a copy); what else the gradient needs,
 //! the kernel computes again.
 
-use super::{KernelGradients, Kernels, Windows};
-use burn::backend::Autodiff;
+use super::{BatchNormInputs, KernelGradients, Kernels, Windows};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend};
+use hcd_kernels::conv::ConvShape;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A backward step: from what the forward pass kept and the output's gradient to the gradients of N inputs.
+/// A backward step: from what the forward pass kept and the output's gradient to the gradients of the N inputs,
+/// at least of those that are needed.
 #[derive(Debug)]
-struct Step<S, B, const N: usize>(fn(S, FloatTensor<B>) -> [FloatTensor<B>; N])
+struct Step<S, B, const N: usize>(fn(S, FloatTensor<B>, needed: [bool; N]) -> [Option<FloatTensor<B>>; N])
 where
     B: KernelGradients;
 
@@ -28,9 +30,10 @@ where
 
     fn backward(self, ops: Ops<S, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let computed = (self.0)(ops.state, grad);
+        let needed = ops.parents.each_ref().map(Option::is_some);
+        let computed = (self.0)(ops.state, grad, needed);
         for (parent, gradient) in ops.parents.into_iter().zip(computed) {
-            if let Some(parent) = parent {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 grads.register::<B>(parent.id, gradient);
             }
         }
@@ -61,8 +64,8 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
             [x_node, weight_node, bias_node],
             (x, weight, epsilon),
             output,
-            |(x, weight, epsilon), grad| {
-                <B as KernelGradients>::layer_norm_backward(x, weight, grad, epsilon)
+            |(x, weight, epsilon), grad, _| {
+                <B as KernelGradients>::layer_norm_backward(x, weight, grad, epsilon).map(Some)
             }
         )
     }
@@ -70,7 +73,7 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
         let output = <B as Kernels>::gelu(x.clone());
-        record!([node], x, output, |x, grad| [<B as KernelGradients>::gelu_backward(x, grad)])
+        record!([node], x, output, |x, grad, _| [Some(<B as KernelGradients>::gelu_backward(x, grad))])
     }
 
     fn window_attention(
@@ -81,8 +84,71 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
         let ((qkv, qkv_node), (bias, bias_node)) = (qkv.into_parts(), bias.into_parts());
         let output = B::window_attention(qkv.clone(), bias.clone(), windows.clone());
         let state = (qkv, bias, windows);
-        record!([qkv_node, bias_node], state, output, |(qkv, bias, windows), grad| {
-            B::window_attention_backward(qkv, bias, grad, windows)
+        record!([qkv_node, bias_node], state, output, |(qkv, bias, windows), grad, _| {
+            B::window_attention_backward(qkv, bias, grad, windows).map(Some)
+        })
+    }
+
+    fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, shape: ConvShape) -> FloatTensor<Self> {
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let output = <B as Kernels>::conv2d(x.clone(), weight.clone(), shape);
+        record!(
+            [x_node, weight_node],
+            (x, weight, shape),
+            output,
+            |(x, weight, shape), grad: FloatTensor<B>, needed| {
+                let dx = needed[0].then(|| B::conv2d_input_grad(weight, grad.clone(), shape));
+                let dweight = needed[1].then(|| B::conv2d_weight_grad(x, grad, shape));
+                [dx, dweight.map(|[dweight, _]| dweight)]
+            }
+        )
+    }
+
+    fn conv2d_with_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: ConvShape,
+    ) -> FloatTensor<Self> {
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let (bias, bias_node) = bias.into_parts();
+        let output = B::conv2d_with_bias(x.clone(), weight.clone(), bias, shape);
+        let nodes = [x_node, weight_node, bias_node];
+        record!(nodes, (x, weight, shape), output, |(x, weight, shape), grad: FloatTensor<B>, needed| {
+            let dx = needed[0].then(|| B::conv2d_input_grad(weight, grad.clone(), shape));
+            let parameters = (needed[1] || needed[2]).then(|| B::conv2d_weight_grad(x, grad, shape));
+            match parameters {
+                Some([dweight, dbias]) => [dx, Some(dweight), Some(dbias)],
+                None => [dx, None, None],
+            }
+        })
+    }
+
+    fn batch_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+        rectified: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let (bias, bias_node) = bias.into_parts();
+        let (output, mean, variance) =
+            <B as Kernels>::batch_norm(x.clone(), weight.clone(), bias.clone(), epsilon, rectified);
+        let detached = (Self::from_inner(mean.clone()), Self::from_inner(variance.clone()));
+        let inputs = BatchNormInputs { x, weight, bias, mean, variance, epsilon, rectified };
+        let output = record!([x_node, weight_node, bias_node], inputs, output, |inputs, grad, _| {
+            <B as KernelGradients>::batch_norm_backward(inputs, grad).map(Some)
+        });
+        (output, detached.0, detached.1)
+    }
+
+    fn add_relu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((a, a_node), (b, b_node)) = (a.into_parts(), b.into_parts());
+        let output = B::add_relu(a, b);
+        record!([a_node, b_node], output.clone(), output, |y, grad, _| {
+            let grad = B::add_relu_backward(y, grad);
+            [Some(grad.clone()), Some(grad)]
         })
     }
 }

@@ -1,10 +1,12 @@
 //! The kernels on Flex tensors: contiguous f32 in, new f32 out; a gradient that nobody else holds is overwritten.
 
-use super::{KernelGradients, Kernels, Windows};
+use super::{BatchNormInputs, KernelGradients, Kernels, Windows};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape};
-use hcd_kernels::{attention, gelu, layer_norm};
+use hcd_kernels::batch_norm::{self, BatchNorm};
+use hcd_kernels::conv::{self, ConvShape};
+use hcd_kernels::{attention, gelu, layer_norm, relu};
 use std::sync::Arc;
 
 impl Kernels for Flex {
@@ -25,6 +27,40 @@ impl Kernels for Flex {
         let input = attention_input(&qkv, &bias, &windows);
         let shape = [qkv.shape()[0], qkv.shape()[1], input.width];
         filled(Shape::from(shape), |out| attention::forward(&input, out))
+    }
+
+    fn conv2d(x: FlexTensor, weight: FlexTensor, shape: ConvShape) -> FlexTensor {
+        let (x, weight) = (contiguous(x), contiguous(weight));
+        filled(conv_output(&shape), |y| conv::forward(&shape, values(&x), values(&weight), None, y))
+    }
+
+    fn conv2d_with_bias(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, shape: ConvShape) -> FlexTensor {
+        let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
+        filled(conv_output(&shape), |y| {
+            conv::forward(&shape, values(&x), values(&weight), Some(values(&bias)), y);
+        })
+    }
+
+    fn batch_norm(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        epsilon: f64,
+        rectified: bool,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
+        let norm = batch_norm_of(&x, epsilon, rectified);
+        let (mut mean, mut variance) = (vec![0.0; norm.channels], vec![0.0; norm.channels]);
+        let y = filled(x.shape(), |y| {
+            let (weight, bias) = (values(&weight), values(&bias));
+            batch_norm::forward(&norm, values(&x), weight, bias, y, &mut mean, &mut variance);
+        });
+        (y, tensor(mean, weight.shape()), tensor(variance, weight.shape()))
+    }
+
+    fn add_relu(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        let (a, b) = (contiguous(a), contiguous(b));
+        filled(a.shape(), |y| relu::add_forward(values(&a), values(&b), y))
     }
 }
 
@@ -71,6 +107,59 @@ impl KernelGradients for Flex {
         });
         [qkv_grad, tensor(bias_grad, bias.shape())]
     }
+
+    fn conv2d_input_grad(weight: FlexTensor, grad: FlexTensor, shape: ConvShape) -> FlexTensor {
+        let (weight, grad) = (contiguous(weight), contiguous(grad));
+        let dims = [shape.images, shape.in_channels, shape.size[0], shape.size[1]];
+        filled(Shape::from(dims), |dx| conv::input_grad(&shape, values(&grad), values(&weight), dx))
+    }
+
+    fn conv2d_weight_grad(x: FlexTensor, grad: FlexTensor, shape: ConvShape) -> [FlexTensor; 2] {
+        let (x, grad) = (contiguous(x), contiguous(grad));
+        let mut dbias = vec![0.0; shape.out_channels];
+        let [rows, columns] = shape.kernel;
+        let dims = [shape.out_channels, shape.in_channels / shape.groups, rows, columns];
+        let dweight = filled(Shape::from(dims), |dweight| {
+            conv::weight_grad(&shape, values(&x), values(&grad), dweight, Some(&mut dbias));
+        });
+        [dweight, tensor(dbias, Shape::from([shape.out_channels]))]
+    }
+
+    fn batch_norm_backward(inputs: BatchNormInputs<Flex>, grad: FlexTensor) -> [FlexTensor; 3] {
+        let BatchNormInputs { x, weight, bias, mean, variance, epsilon, rectified } = inputs;
+        let (x, mut grad) = (contiguous(x), contiguous(grad));
+        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(contiguous);
+        let norm = batch_norm_of(&x, epsilon, rectified);
+        let (mut dweight, mut dbias) = (vec![0.0; norm.channels], vec![0.0; norm.channels]);
+        batch_norm::backward(
+            &norm,
+            values(&x),
+            values(&weight),
+            values(&bias),
+            values(&mean),
+            values(&variance),
+            grad.storage_mut(),
+            &mut dweight,
+            &mut dbias,
+        );
+        [grad, tensor(dweight, weight.shape()), tensor(dbias, weight.shape())]
+    }
+
+    fn add_relu_backward(y: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        let (y, mut grad) = (contiguous(y), contiguous(grad));
+        relu::backward(values(&y), grad.storage_mut());
+        grad
+    }
+}
+
+fn conv_output(shape: &ConvShape) -> Shape {
+    let [height, width] = shape.out_size();
+    Shape::from([shape.images, shape.out_channels, height, width])
+}
+
+fn batch_norm_of(x: &FlexTensor, epsilon: f64, relu: bool) -> BatchNorm {
+    let dims = x.shape();
+    BatchNorm { channels: dims[1], area: dims[2] * dims[3], epsilon: epsilon as f32, relu }
 }
 
 fn attention_input<'a>(

@@ -7,18 +7,25 @@
 
 mod attention;
 mod autodiff;
+mod batch_norm;
+mod conv;
 mod flex;
 mod gelu;
 mod layer_norm;
+mod relu;
 
 pub use attention::window_attention;
+pub use batch_norm::{Normalised, batch_norm_train};
+pub use conv::conv2d;
 pub use gelu::gelu;
 pub use hcd_kernels::attention::Windows;
 pub use layer_norm::layer_norm;
+pub use relu::add_relu;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Tensor};
+use hcd_kernels::conv::ConvShape;
 use std::sync::Arc;
 
 /// Operations with a kernel, f32 only.
@@ -41,6 +48,29 @@ pub trait Kernels: Backend {
         bias: FloatTensor<Self>,
         windows: Arc<Windows>,
     ) -> FloatTensor<Self>;
+
+    /// See [`conv2d`].
+    fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, shape: ConvShape) -> FloatTensor<Self>;
+
+    /// See [`conv2d`].
+    fn conv2d_with_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: ConvShape,
+    ) -> FloatTensor<Self>;
+
+    /// Output, mean and variance: see [`batch_norm_train`].
+    fn batch_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f64,
+        rectified: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// See [`add_relu`].
+    fn add_relu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// The gradients of [`Kernels`], of first order.
@@ -63,6 +93,45 @@ pub trait KernelGradients: Backend {
         grad: FloatTensor<Self>,
         windows: Arc<Windows>,
     ) -> [FloatTensor<Self>; 2];
+
+    /// Gradient of x.
+    fn conv2d_input_grad(
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        shape: ConvShape,
+    ) -> FloatTensor<Self>;
+
+    /// Gradients of weight and bias.
+    fn conv2d_weight_grad(
+        x: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        shape: ConvShape,
+    ) -> [FloatTensor<Self>; 2];
+
+    /// Gradients of x, weight and bias.
+    fn batch_norm_backward(inputs: BatchNormInputs<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3];
+
+    /// Gradient of a, and of b, from the output `y`.
+    fn add_relu_backward(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// What the backward pass of batch normalisation reads.
+#[derive(Debug, Clone)]
+pub struct BatchNormInputs<B: Backend> {
+    /// (B, C, H, W)
+    pub x: FloatTensor<B>,
+    /// (C)
+    pub weight: FloatTensor<B>,
+    /// (C)
+    pub bias: FloatTensor<B>,
+    /// (C)
+    pub mean: FloatTensor<B>,
+    /// (C)
+    pub variance: FloatTensor<B>,
+    /// ε.
+    pub epsilon: f64,
+    /// Whether max(y, 0) followed.
+    pub rectified: bool,
 }
 
 /// Whether the kernels take this tensor: f32 on Flex, with or without autodiff.

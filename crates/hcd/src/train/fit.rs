@@ -7,7 +7,7 @@ use super::history::History;
 use super::step::{Learner, StepReport, share};
 use super::{Experiment, Objective, RunFolder};
 use crate::data::TrainLoader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::{self, Evaluation};
 use crate::models::{Network, weights};
 
@@ -123,6 +123,12 @@ fn run_epoch(
     }
     let network = learner.exported();
     let validation = validate(experiment, &network)?;
+    if let Some(loss) = validation.as_ref().map(|found| found.loss).filter(|loss| !loss.is_finite()) {
+        return Err(Error::Run(format!(
+            "the validation loss is {loss} after epoch {}: lower optimizer.lr, or set train.clip_norm",
+            epoch + 1
+        )));
+    }
     let better = history.finish_epoch(rate(batches - 1), validation);
     if let Some(run) = run {
         if better {

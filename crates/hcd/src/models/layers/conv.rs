@@ -1,10 +1,9 @@
 //! Two-dimensional convolution, NCHW: PyTorch's `Conv2d`.
 
 use super::Init;
+use crate::ops::conv2d;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 
 /// What a convolution is, before it has weights.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +84,7 @@ impl Conv2d {
     /// # Shapes
     /// `x` (B, c_in, H, W) → (B, c_out, (H + 2p − k)/s + 1, (W + 2p − k)/s + 1)
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], self.groups);
-        conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        let bias = self.bias.as_ref().map(Param::val);
+        conv2d(x, self.weight.val(), bias, self.stride, self.padding, self.groups)
     }
 }

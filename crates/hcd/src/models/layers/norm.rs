@@ -5,10 +5,11 @@
 //! over the last axis.
 
 use super::{Init, Pass};
-use crate::ops::layer_norm;
+use crate::ops::{batch_norm_train, layer_norm};
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
-use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::activation::relu;
+use burn::tensor::module::batch_norm;
 
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
@@ -36,15 +37,28 @@ impl BatchNorm2d {
     /// # Shapes
     /// `x` (B, C, H, W) → (B, C, H, W)
     pub fn forward(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        self.normalise(x, pass, false)
+    }
+
+    /// max(y, 0) of what [`BatchNorm2d::forward`] gives.
+    ///
+    /// # Shapes
+    /// `x` (B, C, H, W) → (B, C, H, W)
+    pub fn forward_relu(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        self.normalise(x, pass, true)
+    }
+
+    fn normalise(&self, x: Tensor<4>, pass: &Pass, rectified: bool) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
         if !pass.is_training() {
-            return batch_norm(x, weight, bias, mean, var, BATCH_NORM_EPSILON);
+            let y = batch_norm(x, weight, bias, mean, var, BATCH_NORM_EPSILON);
+            return if rectified { relu(y) } else { y };
         }
         let [batch, _, height, width] = x.dims();
         let count = (batch * height * width) as f64;
         let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
-        let result = batch_norm_train(x, weight, bias, BATCH_NORM_EPSILON);
+        let result = batch_norm_train(x, weight, bias, BATCH_NORM_EPSILON, rectified);
         let follow = |running: Tensor<1>, seen: Tensor<1>, scale: f64| {
             running * (1.0 - BATCH_NORM_MOMENTUM) + seen * (BATCH_NORM_MOMENTUM * scale)
         };
