@@ -1,15 +1,21 @@
 //! What can be typed.
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use hcd::config::{Override, parse_override};
 use std::path::PathBuf;
+
+/// A whole number that a recipe can hold.
+fn whole() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(..=i64::MAX as u64)
+}
 
 /// Knowledge distillation between unlike architectures.
 #[derive(Debug, Parser)]
 #[command(name = "hcd", version, about, max_term_width = 100, after_help = "Start with: hcd demo")]
 pub struct Arguments {
     /// Threads to compute with; results are the same bits only at the same number [default: all cores]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Where to compute: flex is the CPU; others as built in
     #[arg(long, global = true, value_name = "NAME", default_value = "flex")]
@@ -53,8 +59,10 @@ pub enum Command {
     )]
     Evaluate(EvaluateArgs),
     /// List the networks there are, with their parameters
+    #[command(after_help = "Examples:\n  hcd models\n  hcd models --json")]
     Models(ListArgs),
     /// List the methods there are, with their defaults
+    #[command(after_help = "Examples:\n  hcd methods\n  hcd methods --json")]
     Methods(ListArgs),
     /// Print a recipe with every default and where each value comes from
     #[command(after_help = "Examples:\n  hcd recipe recipes/demo.toml\n  \
@@ -83,16 +91,16 @@ pub struct RecipeSource {
     #[arg(long, value_name = "NAME")]
     pub method: Option<String>,
     /// Passes over the training data (train.epochs)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(), allow_negative_numbers = true)]
     pub epochs: Option<u64>,
     /// Images a batch (train.batch_size)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(), allow_negative_numbers = true)]
     pub batch_size: Option<u64>,
     /// Peak learning rate (optimizer.lr)
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Seed of everything drawn by chance (seed)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(), allow_negative_numbers = true)]
     pub seed: Option<u64>,
 }
 
@@ -151,10 +159,10 @@ pub struct DemoArgs {
     #[command(flatten)]
     pub place: RunPlace,
     /// Seed of everything drawn by chance
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(), allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Passes over the training data
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(), allow_negative_numbers = true)]
     pub epochs: Option<u64>,
 }
 
@@ -173,7 +181,7 @@ pub struct CompareArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub methods: Option<Vec<String>>,
     /// Seeds, in place of the recipe's
-    #[arg(long, value_delimiter = ',', value_name = "SEEDS")]
+    #[arg(long, value_delimiter = ',', value_name = "SEEDS", value_parser = whole(), allow_negative_numbers = true)]
     pub seeds: Option<Vec<u64>>,
 }
 

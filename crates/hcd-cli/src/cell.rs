@@ -8,7 +8,7 @@ use hcd::export;
 use hcd::files;
 use hcd::models::{Network, Parameters};
 use hcd::report::{ChosenEpoch, Entry, Outcome};
-use hcd::train::{Experiment, Fitted, Objective, Observer, RunFolder, fit};
+use hcd::train::{Experiment, Fitted, Objective, Observer, RunFolder, fit, inspect_space, inspect_start};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -64,6 +64,8 @@ impl Cell<'_> {
 
     /// Begins the run, or goes on with the one in the folder, to its end.
     pub fn run(&self, objective: &mut Objective) -> anyhow::Result<Entry> {
+        let learned = inspect_start(self.experiment, objective)?;
+        inspect_space(self.folder, learned)?;
         let run = if RunFolder::exists(self.folder) {
             let (run, recipe) = RunFolder::open(self.folder)?;
             if recipe != self.resolved.recipe {
@@ -72,6 +74,7 @@ impl Cell<'_> {
             for note in run.check_same(self.experiment)? {
                 output::note(&format!("warning: {note}"));
             }
+            run.remove_unfinished()?;
             run
         } else {
             RunFolder::create(self.folder, self.resolved, self.experiment)?

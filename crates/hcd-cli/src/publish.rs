@@ -60,7 +60,6 @@ pub fn comparison(
     let table = report::markdown(&report::summarise(entries), teacher.as_ref());
     files::write(&folder.join("results.md"), table.as_bytes())?;
     files::write(&folder.join("results.csv"), report::csv(entries)?.as_bytes())?;
-    files::write(&folder.join("recipe.toml"), resolved.to_toml()?.as_bytes())?;
     if as_json {
         let teacher = teacher.map(|line| {
             json!({ "name": line.name, "top1": line.top1, "parameters": line.parameters, "seconds": line.seconds })

@@ -6,12 +6,15 @@ use hcd::config::{Lesson, Resolved};
 use hcd::data::TrainLoader;
 use hcd::eval;
 use hcd::export::Loaded;
+use hcd::files;
 use hcd::models::{Network, Parameters};
 use hcd::report::{Entry, TeacherLine};
 use hcd::teacher::{Live, Recorded, Teacher, ViewKey};
-use hcd::train::{Experiment, Objective, inspect_space};
+use hcd::train::{Experiment, Objective, RunFolder, inspect_space, inspect_start};
 use std::path::Path;
 use std::time::Instant;
+
+const RECIPE: &str = "recipe.toml";
 
 /// Most memory that a teacher's answers may take; beyond it the teacher looks at each batch anew.
 const MOST_ANSWERS: usize = 1 << 30;
@@ -35,7 +38,7 @@ struct Expert {
 }
 
 impl<'a> Round<'a> {
-    /// Looks at the teacher and at the disk before anything is trained.
+    /// Looks at the teacher, the methods and the disk before anything is trained, and begins the folder.
     pub fn new(
         resolved: &'a Resolved,
         experiment: &'a Experiment,
@@ -47,9 +50,28 @@ impl<'a> Round<'a> {
             true => Some(Expert::new(session::load_teacher(experiment)?, experiment)),
             false => None,
         };
-        let parameters = Network::new(&experiment.model, 0, &experiment.device).learned_count();
-        inspect_space(folder, parameters * methods.len())?;
-        Ok(Self { resolved, experiment, methods, folder, expert })
+        let mut round = Self { resolved, experiment, methods, folder, expert };
+        let mut learned = 0;
+        for lesson in methods {
+            learned += inspect_start(experiment, &round.objective(lesson))?;
+        }
+        let seeds = resolved.recipe.compare.as_ref().map_or(1, |compare| compare.seeds.len());
+        inspect_space(folder, learned * seeds)?;
+        files::create_folder(folder)?;
+        files::write(&folder.join(RECIPE), resolved.to_toml()?.as_bytes())?;
+        Ok(round)
+    }
+
+    /// Whether a comparison was begun in `folder`: it has a recipe, but is not itself a run.
+    pub fn begun(folder: &Path) -> bool {
+        folder.join(RECIPE).is_file() && !RunFolder::exists(folder)
+    }
+
+    fn objective<'b>(&'b mut self, lesson: &'b Lesson) -> Objective<'b> {
+        match (&lesson.method, &mut self.expert) {
+            (Some(method), Some(expert)) => Objective::Distilled { teacher: &mut expert.teacher, method },
+            _ => Objective::Supervised,
+        }
     }
 
     /// Runs every method with `seed`; a finished cell is read, an interrupted one goes on.
@@ -65,6 +87,9 @@ impl<'a> Round<'a> {
         let mut entries = Vec::new();
         for lesson in self.methods {
             resolved.recipe.method = lesson.method.clone();
+            // A recipe with a teacher is one with a method.
+            resolved.recipe.teacher =
+                self.resolved.recipe.teacher.clone().filter(|_| lesson.method.is_some());
             let folder = self.folder.join(&lesson.label).join(format!("seed-{seed}"));
             let cell =
                 Cell { label: &lesson.label, resolved: &resolved, experiment: &experiment, folder: &folder };
@@ -72,14 +97,10 @@ impl<'a> Round<'a> {
                 entries.push(entry);
                 continue;
             }
-            let entry = match (&lesson.method, &mut self.expert) {
-                (Some(method), Some(expert)) => {
-                    expert.prepare(&experiment)?;
-                    cell.run(&mut Objective::Distilled { teacher: expert.teacher(), method })?
-                }
-                _ => cell.run(&mut Objective::Supervised)?,
-            };
-            entries.push(entry);
+            if let Some(expert) = self.expert.as_mut().filter(|_| lesson.method.is_some()) {
+                expert.prepare(&experiment)?;
+            }
+            entries.push(cell.run(&mut self.objective(lesson))?);
         }
         Ok(entries)
     }
@@ -104,10 +125,6 @@ impl Expert {
         let normalization = loaded.card.normalization.clone();
         let live = Live::new(loaded, &experiment.normalization, &experiment.device);
         Self { teacher: Recorded::new(live), name, network, seconds: None, normalization }
-    }
-
-    fn teacher(&mut self) -> &mut dyn Teacher {
-        &mut self.teacher
     }
 
     /// Has the teacher look at every view of the run once, where the answers fit in memory.

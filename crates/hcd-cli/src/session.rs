@@ -7,14 +7,17 @@ use hcd::train::{Experiment, inspect_teacher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// More threads than any machine that this is for; starting them would take minutes.
+const MOST_THREADS: usize = 1024;
+
 /// Sets the number of threads of everything that computes.
 pub fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
-    let count = match threads {
-        Some(0) => return Err(hcd::Error::Recipe("--threads 0: must be at least 1".to_owned()).into()),
-        Some(count) => count,
-        None => 0,
-    };
-    rayon::ThreadPoolBuilder::new().num_threads(count).build_global()?;
+    if let Some(count) = threads.filter(|count| !(1..=MOST_THREADS).contains(count)) {
+        let message = format!("--threads {count}: must be from 1 to {MOST_THREADS}");
+        return Err(hcd::Error::Recipe(message).into());
+    }
+    // To rayon, 0 is the number of cores.
+    rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build_global()?;
     Ok(())
 }
 

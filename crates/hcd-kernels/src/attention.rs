@@ -268,7 +268,8 @@ fn softmax_rows<V: Vector>(
             *score = exp::<V>(*score - highest);
         }
         scores[area..].fill(0.0);
-        let factor = 1.0 / sum_over(row, |j| scores[j]);
+        let [total] = sum_over([&*scores], |[score]: [V; 1]| [score]);
+        let factor = 1.0 / total;
         for score in scores.iter_mut() {
             *score *= factor;
         }
@@ -337,7 +338,7 @@ fn backward_body<V: Vector>(
             let s_rows = scratch.score_grads.as_flattened_mut().chunks_exact_mut(area_row);
             let bias_rows = bias_sum[h * area * area..(h + 1) * area * area].chunks_exact_mut(area);
             for ((p, s), bias) in p_rows.zip(s_rows).zip(bias_rows) {
-                let mean = sum_over(area_row, |j| p[j] * s[j]);
+                let [mean] = sum_over([p, s], |[p, s]: [V; 2]| [p.mul(s)]);
                 for (s, &p) in s.iter_mut().zip(p) {
                     *s = p * (*s - mean);
                 }

@@ -153,8 +153,13 @@ fn moments_body<V: Vector>(norm: &BatchNorm, x: &[f32], channel: usize, mean: &m
     let (mut count, mut total_mean, mut squares) = (0.0, 0.0, 0.0);
     for image in x.chunks_exact(norm.image()) {
         let plane = &image[channel * norm.area..(channel + 1) * norm.area];
-        let plane_mean = sum_over(plane.len(), |i| plane[i]) / norm.area as f32;
-        let plane_squares = sum_over(plane.len(), |i| (plane[i] - plane_mean) * (plane[i] - plane_mean));
+        let [sum] = sum_over([plane], |[x]: [V; 1]| [x]);
+        let plane_mean = sum / norm.area as f32;
+        let centre = V::splat(plane_mean);
+        let [plane_squares] = sum_over([plane], |[x]: [V; 1]| {
+            let centred = x.sub(centre);
+            [centred.mul(centred)]
+        });
         let difference = plane_mean as f64 - total_mean;
         squares += plane_squares as f64 + difference * difference * count * area / (count + area);
         count += area;
@@ -196,13 +201,17 @@ fn sums_body<V: Vector>(
     dweight: &mut f32,
     dbias: &mut f32,
 ) {
+    let [centre, factor, shift] = [channel.mean, channel.factor, channel.shift].map(V::splat);
     let (mut products, mut total) = (0.0f64, 0.0f64);
     for (x, grad) in x.chunks_exact(norm.image()).zip(grad.chunks_exact(norm.image())) {
         let x = &x[index * norm.area..(index + 1) * norm.area];
         let grad = &grad[index * norm.area..(index + 1) * norm.area];
-        total += sum_over(x.len(), |i| passed::<V>(norm, channel, x[i], grad[i])) as f64;
-        let product = |i: usize| passed::<V>(norm, channel, x[i], grad[i]) * (x[i] - channel.mean);
-        products += sum_over(x.len(), product) as f64;
+        let [grads, with_x] = sum_over([x, grad], |[x, grad]: [V; 2]| {
+            let grad = if norm.relu { grad.where_positive(x.mul_add(factor, shift)) } else { grad };
+            [grad, grad.mul(x.sub(centre))]
+        });
+        total += grads as f64;
+        products += with_x as f64;
     }
     *dweight = (products * channel.rstd as f64) as f32;
     *dbias = total as f32;
@@ -227,7 +236,9 @@ mod tests {
 
     #[test]
     fn agrees_with_the_reference() {
-        for (images, channels, area) in [(1, 1, 2), (3, 2, 1), (2, 3, 15), (5, 4, 16), (4, 3, 49), (2, 17, 33)] {
+        for (images, channels, area) in
+            [(1, 1, 2), (3, 2, 1), (2, 3, 15), (5, 4, 16), (4, 3, 49), (2, 17, 33)]
+        {
             for relu in [false, true] {
                 let length = images * channels * area;
                 let x: Vec<f32> = noise(length, 1).iter().map(|v| v + 2.0).collect();
@@ -237,9 +248,7 @@ mod tests {
                 let (mut y, mut mean, mut variance) = (vec![f32::NAN; length], empty(), empty());
                 forward(&norm, &x, &weight, &bias, &mut y, &mut mean, &mut variance);
                 let (mut dx, mut dweight, mut dbias) = (grad.clone(), empty(), empty());
-                backward(
-                    &norm, &x, &weight, &bias, &mean, &variance, &mut dx, &mut dweight, &mut dbias,
-                );
+                backward(&norm, &x, &weight, &bias, &mean, &variance, &mut dx, &mut dweight, &mut dbias);
                 let expected = reference::batch_norm(&x, &weight, &bias, 1e-5, relu, &grad, area);
                 assert_close("y", &y, &expected.y, 3e-6);
                 assert_close("mean", &mean, &expected.mean, 1e-6);

@@ -15,13 +15,30 @@ pub(crate) trait Vector: Copy {
     fn splat(value: f32) -> Self;
     fn load(from: &Lanes) -> Self;
     fn store(self, to: &mut Lanes);
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
     /// self · b + c
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// Self, but 0 where `gate` ≤ 0.
+    fn where_positive(self, gate: Self) -> Self;
+    /// The sixteen added up.
+    fn sum(self) -> f32;
 }
 
 /// Sixteen numbers for any processor.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable(Lanes);
+
+impl Portable {
+    #[inline(always)]
+    fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        for lane in 0..LANES {
+            self.0[lane] = f(self.0[lane], other.0[lane]);
+        }
+        self
+    }
+}
 
 impl Vector for Portable {
     const FMA: bool = cfg!(target_arch = "aarch64");
@@ -42,11 +59,36 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn where_positive(self, gate: Self) -> Self {
+        self.zip(gate, |value, gate| if gate <= 0.0 { 0.0 } else { value })
+    }
+
+    #[inline(always)]
     fn mul_add(self, b: Self, mut c: Self) -> Self {
         for lane in 0..LANES {
             c.0[lane] = crate::math::fma::<Self>(self.0[lane], b.0[lane], c.0[lane]);
         }
         c
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        sum(self.0)
     }
 }
 
@@ -84,9 +126,42 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm512_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn where_positive(self, gate: Self) -> Self {
+            // SAFETY: as above.
+            unsafe {
+                let keep = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(gate.0, _mm512_setzero_ps());
+                Self(_mm512_maskz_mov_ps(keep, self.0))
+            }
+        }
+
+        #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {
             // SAFETY: as above.
             Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+        }
+
+        #[inline(always)]
+        fn sum(self) -> f32 {
+            // SAFETY: as above.
+            unsafe { _mm512_reduce_add_ps(self.0) }
         }
     }
 
@@ -119,9 +194,53 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn where_positive(self, gate: Self) -> Self {
+            // SAFETY: as above.
+            unsafe {
+                let zero = _mm256_setzero_ps();
+                Self(
+                    _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.0, zero)),
+                    _mm256_and_ps(self.1, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.1, zero)),
+                )
+            }
+        }
+
+        #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {
             // SAFETY: as above.
             unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
+        }
+
+        #[inline(always)]
+        fn sum(self) -> f32 {
+            // SAFETY: as above.
+            let four = unsafe {
+                let eight = _mm256_add_ps(self.0, self.1);
+                _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight))
+            };
+            // SAFETY: as above.
+            unsafe {
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
         }
     }
 }
@@ -137,21 +256,37 @@ pub(crate) fn sum(mut lanes: Lanes) -> f32 {
     lanes[0]
 }
 
-/// Σ f(i) for i < length, sixteen partial sums at a time.
+/// M sums of f over N slices of one length, side by side, sixteen partial sums at a time.
 #[inline(always)]
-pub(crate) fn sum_over(length: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut sums = [0.0; LANES];
-    let whole = length - length % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for lane in 0..LANES {
-            sums[lane] += f(start + lane);
+pub(crate) fn sum_over<V: Vector, const N: usize, const M: usize>(
+    slices: [&[f32]; N],
+    f: impl Fn([V; N]) -> [V; M],
+) -> [f32; M] {
+    let length = slices[0].len();
+    let count = length / LANES;
+    let groups = slices.map(|slice| &slice[..length].as_chunks::<LANES>().0[..count]);
+    let mut sums = [V::splat(0.0); M];
+    for i in 0..count {
+        let terms = f(groups.map(|groups| V::load(&groups[i])));
+        for m in 0..M {
+            sums[m] = sums[m].add(terms[m]);
         }
     }
-    let mut total = sum(sums);
-    for i in whole..length {
-        total += f(i);
+    let mut totals = sums.map(V::sum);
+    let rest = length - count * LANES;
+    if rest > 0 {
+        let terms = f(slices.map(|slice| {
+            let mut last = [0.0; LANES];
+            last[..rest].copy_from_slice(&slice[count * LANES..length]);
+            V::load(&last)
+        }));
+        for m in 0..M {
+            let mut last = [0.0; LANES];
+            terms[m].store(&mut last);
+            totals[m] += last[..rest].iter().sum::<f32>();
+        }
     }
-    total
+    totals
 }
 
 /// A matrix of numbers, read at `row`·i + `column`·j.

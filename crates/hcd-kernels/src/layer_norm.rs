@@ -78,8 +78,14 @@ for_each_level! {
 #[inline(always)]
 fn moments<V: Vector>(x: &[f32], epsilon: f32) -> (f32, f32) {
     let count = x.len() as f32;
-    let mean = sum_over(x.len(), |i| x[i]) / count;
-    let variance = sum_over(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / count;
+    let [sum] = sum_over([x], |[x]: [V; 1]| [x]);
+    let mean = sum / count;
+    let centre = V::splat(mean);
+    let [squares] = sum_over([x], |[x]: [V; 1]| {
+        let centred = x.sub(centre);
+        [centred.mul(centred)]
+    });
+    let variance = squares / count;
     (mean, 1.0 / (variance + epsilon).sqrt())
 }
 
@@ -107,8 +113,13 @@ fn backward_body<V: Vector>(
     let (weight_sum, bias_sum) = (&mut weight_sum[..width], &mut bias_sum[..width]);
     for (grad, x) in grad.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
         let (mean, rstd) = moments::<V>(x, epsilon);
-        let mean_g = sum_over(width, |i| grad[i] * weight[i]) / width as f32;
-        let mean_gx = sum_over(width, |i| grad[i] * weight[i] * ((x[i] - mean) * rstd)) / width as f32;
+        let centre = V::splat(mean);
+        let [sum_g, sum_gx] = sum_over([x, weight, grad], |[x, weight, grad]: [V; 3]| {
+            let g = grad.mul(weight);
+            [g, g.mul(x.sub(centre))]
+        });
+        let (mean_g, mean_gx) = (sum_g / width as f32, sum_gx * rstd / width as f32);
+        let (grad, x) = (&mut grad[..width], &x[..width]);
         for i in 0..width {
             let normal = (x[i] - mean) * rstd;
             weight_sum[i] = fma::<V>(grad[i], normal, weight_sum[i]);

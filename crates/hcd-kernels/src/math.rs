@@ -79,8 +79,23 @@ mod tests {
             Self
         }
         fn store(self, _: &mut [f32; 16]) {}
+        fn add(self, _: Self) -> Self {
+            Self
+        }
+        fn sub(self, _: Self) -> Self {
+            Self
+        }
+        fn mul(self, _: Self) -> Self {
+            Self
+        }
         fn mul_add(self, _: Self, _: Self) -> Self {
             Self
+        }
+        fn where_positive(self, _: Self) -> Self {
+            Self
+        }
+        fn sum(self) -> f32 {
+            0.0
         }
     }
 

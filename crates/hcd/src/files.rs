@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads a whole file.
 ///
@@ -57,6 +57,42 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     file.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
+}
+
+/// What is in a folder; nothing where there is none.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let fail = |source| Error::Io { path: folder.to_owned(), action: "read", source };
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).map_err(fail)).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(fail(error)),
+    }
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// Where that is not allowed.
+pub fn remove(path: &Path) -> Result<()> {
+    std::fs::remove_file(path).map_err(|source| Error::Io { path: path.to_owned(), action: "remove", source })
+}
+
+/// Whether a file of that name was being written by [`write`] when the program was killed.
+pub fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".tmp")
+}
+
+/// Removes from a folder what [`write`] was writing when the program was killed.
+///
+/// # Errors
+/// Where the folder cannot be read, or such a file not be removed.
+pub fn remove_unfinished(folder: &Path) -> Result<()> {
+    let unfinished =
+        |path: &PathBuf| path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy()));
+    list(folder)?.iter().filter(|path| unfinished(path)).try_for_each(|path| remove(path))
 }
 
 /// BLAKE3 of `bytes`, in hex.

@@ -39,7 +39,7 @@ fn run<const D: usize>(
     let y = f(&leaves);
     let weights = noise(y.dims(), 77, &y.device()).cast(y.dtype());
     let grads = (y.clone() * weights).sum().backward();
-    let values = |x: Tensor<D>| x.into_data().convert::<f64>().into_vec::<f64>().expect("f64");
+    let values = |x: Tensor<D>| x.into_data().convert::<f64>().try_into_vec::<f64>().expect("f64");
     let gradients = leaves.iter().map(|leaf| values(leaf.grad(&grads).expect("a gradient"))).collect();
     (values(y.inner()), gradients)
 }
@@ -226,7 +226,7 @@ fn batch_norm_is_burns() {
             ours(&leaves),
             module::batch_norm_train(leaves[0].clone(), vector(&leaves[1]), vector(&leaves[2]), epsilon),
         );
-        let values = |x: Tensor<1>| x.into_data().convert::<f64>().into_vec::<f64>().expect("f64");
+        let values = |x: Tensor<1>| x.into_data().convert::<f64>().try_into_vec::<f64>().expect("f64");
         assert_close("mean", &values(got.mean), &values(burns.mean), 1e-6);
         assert_close("variance", &values(got.variance), &values(burns.variance), 1e-6);
     }

@@ -6,7 +6,7 @@ use crate::round::Round;
 use crate::session;
 use hcd::config::{self, CompareConfig, Lesson};
 use hcd::methods::METHODS;
-use hcd::train::Experiment;
+use hcd::train::{Experiment, inspect_folder};
 
 pub fn run(args: CompareArgs) -> anyhow::Result<()> {
     let mut resolved = config::load(args.source.recipe.as_deref(), &args.source.overrides()?)?;
@@ -23,6 +23,9 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
     let problems = recipe.check();
     if !problems.is_empty() {
         return Err(hcd::Error::Recipe(problems.join("; ")).into());
+    }
+    if !Round::begun(&folder) {
+        inspect_folder(&folder)?;
     }
     let experiment = Experiment::prepare(recipe, &session::device())?;
     let mut round = Round::new(&resolved, &experiment, &methods, &folder)?;

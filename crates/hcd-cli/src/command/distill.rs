@@ -8,6 +8,11 @@ use hcd::train::{Experiment, Objective};
 
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let (resolved, folder) = start(&args.source, args.place.out.clone(), args.resume.as_deref(), "distill")?;
+    if args.resume.is_some() && resolved.recipe.method.is_none() {
+        let shown = folder.display();
+        let message = format!("{shown}: learns from labels alone; go on with hcd train --resume {shown}");
+        return Err(hcd::Error::Run(message).into());
+    }
     let experiment = Experiment::prepare(&resolved.recipe, &session::device())?;
     let teacher = session::load_teacher(&experiment)?;
     let mut teacher = Live::new(teacher, &experiment.normalization, &experiment.device);

@@ -5,12 +5,26 @@ use crate::cell::Cell;
 use crate::publish;
 use crate::session;
 use hcd::config::{self, Origin, Resolved};
-use hcd::models::{Network, Parameters};
-use hcd::train::{Experiment, Objective, RunFolder, inspect_space};
+use hcd::train::{Experiment, Objective, RunFolder, inspect_folder};
 use std::path::{Path, PathBuf};
 
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
-    let (resolved, folder) = start(&args.source, args.place.out.clone(), args.resume.as_deref(), "train")?;
+    let (mut resolved, folder) =
+        start(&args.source, args.place.out.clone(), args.resume.as_deref(), "train")?;
+    if args.resume.is_some() && resolved.recipe.method.is_some() {
+        let shown = folder.display();
+        let message = format!("{shown}: is a distillation; go on with hcd distill --resume {shown}");
+        return Err(hcd::Error::Run(message).into());
+    }
+    let taught = |(key, origin): (&String, &Origin)| {
+        *origin == Origin::Flag && (key.starts_with("teacher.") || key.starts_with("method."))
+    };
+    if let Some((key, _)) = resolved.origins.iter().find(|entry| taught(*entry)) {
+        let message = format!("{key}: train learns from labels alone; use hcd distill");
+        return Err(hcd::Error::Recipe(message).into());
+    }
+    // What a recipe says for distillation is not part of this run.
+    (resolved.recipe.teacher, resolved.recipe.method) = (None, None);
     let experiment = Experiment::prepare(&resolved.recipe, &session::device())?;
     let mut objective = Objective::Supervised;
     finish(&resolved, &experiment, &mut objective, &folder, &args.place)
@@ -29,7 +43,9 @@ pub fn start(
         return Ok((Resolved { recipe, origins }, folder.to_owned()));
     }
     let resolved = config::load(source.recipe.as_deref(), &source.overrides()?)?;
-    Ok((resolved, session::run_folder(out, command)))
+    let folder = session::run_folder(out, command);
+    inspect_folder(&folder)?;
+    Ok((resolved, folder))
 }
 
 /// Trains, and tells what came of it.
@@ -40,7 +56,6 @@ pub fn finish(
     folder: &Path,
     place: &RunPlace,
 ) -> anyhow::Result<()> {
-    inspect_space(folder, Network::new(&experiment.model, 0, &experiment.device).learned_count())?;
     let cell = Cell { label: objective.name(), resolved, experiment, folder };
     let entry = match cell.finished()? {
         Some(entry) => entry,

@@ -7,7 +7,7 @@
 use super::ConvShape;
 use super::planes::{Axis, Planes};
 use super::product::{Weights, correlate, multiply};
-use crate::lanes::LANES;
+use crate::lanes::{LANES, Portable, sum_over};
 use crate::split::sum_parts;
 use rayon::prelude::*;
 
@@ -47,7 +47,8 @@ impl Margin {
     fn new(axis: &Axis, places: &[Place]) -> Self {
         let used = || places.iter().filter(|place| place.taps > 0 && place.count > 0);
         let before = used().map(|place| (place.taps - 1).saturating_sub(place.first)).max().unwrap_or(0);
-        let after = used().map(|place| (place.first + place.count).saturating_sub(axis.output)).max().unwrap_or(0);
+        let after =
+            used().map(|place| (place.first + place.count).saturating_sub(axis.output)).max().unwrap_or(0);
         Self { before, step: axis.output + before.max(after) }
     }
 }
@@ -77,7 +78,8 @@ pub fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32
         .map(|(row, column)| Job::new(shape, weight, row, column, [down, across], block * plane))
         .collect();
     let [height, width] = shape.size;
-    let (x_image, y_image) = (shape.in_channels * height * width, shape.out_channels * rows.output * columns.output);
+    let (x_image, y_image) =
+        (shape.in_channels * height * width, shape.out_channels * rows.output * columns.output);
     dx.par_chunks_mut(block * x_image).zip(grad.par_chunks(block * y_image)).for_each_init(
         || {
             // The last row's runs reach over the end by less than this.
@@ -104,7 +106,8 @@ pub fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32
                     multiply(&job.weights[group], &job.offsets, planes, length, result);
                     let run = job.weights[group].run(length);
                     for (image, dx) in dx.chunks_exact_mut(x_image).enumerate() {
-                        let dx = &mut dx[group * inputs * height * width..(group + 1) * inputs * height * width];
+                        let dx =
+                            &mut dx[group * inputs * height * width..(group + 1) * inputs * height * width];
                         for (c, dx) in dx.chunks_exact_mut(height * width).enumerate() {
                             job.write(&result[c * run + image * plane..], across.step, [&rows, &columns], dx);
                         }
@@ -182,7 +185,13 @@ impl Job {
 /// # Shapes
 /// `x` (N, C_in, H, W); `grad` (N, C_out, H_out, W_out); `dweight` (C_out, C_in / groups, k_h, k_w);
 /// `dbias` (C_out)
-pub fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &mut [f32], dbias: Option<&mut [f32]>) {
+pub fn weight_grad(
+    shape: &ConvShape,
+    x: &[f32],
+    grad: &[f32],
+    dweight: &mut [f32],
+    dbias: Option<&mut [f32]>,
+) {
     shape.check();
     assert_eq!(x.len(), shape.input_len(), "conv::weight_grad: x is not as in {shape:?}");
     assert_eq!(grad.len(), shape.output_len(), "conv::weight_grad: grad is not as in {shape:?}");
@@ -193,7 +202,7 @@ pub fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &mut [f3
         assert_eq!(dbias.len(), shape.out_channels, "conv::weight_grad: dbias is not (C_out)");
         dbias.par_iter_mut().enumerate().for_each(|(channel, sum)| {
             let planes = grad.chunks_exact(area.max(1)).skip(channel).step_by(shape.out_channels);
-            *sum = planes.map(|plane| crate::lanes::sum_over(plane.len(), |i| plane[i])).sum();
+            *sum = planes.map(|plane| sum_over([plane], |[x]: [Portable; 1]| [x])[0]).sum();
         });
     }
     if dweight.is_empty() || grad.is_empty() || x.is_empty() {

@@ -4,8 +4,8 @@
 //! i + ⌊u/s⌋ on. Rows follow one another so closely that one's right margin is the next one's left margin.
 
 use super::ConvShape;
-use crate::lanes::LANES;
 use crate::conv::product::GROUPS;
+use crate::lanes::LANES;
 
 /// One direction of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -108,12 +108,12 @@ impl Planes {
         let (channel_step, place_step, plane) = (self.channel(), self.place(), self.plane());
         for channel in 0..shape.in_channels / shape.groups {
             for image in 0..images {
-                let x = &x[(image * shape.in_channels + first + channel) * height * width..][..height * width];
+                let x =
+                    &x[(image * shape.in_channels + first + channel) * height * width..][..height * width];
                 for a in 0..rows.places() {
                     for b in 0..columns.places() {
-                        let start = channel * channel_step
-                            + (a * columns.places() + b) * place_step
-                            + image * plane;
+                        let start =
+                            channel * channel_step + (a * columns.places() + b) * place_step + image * plane;
                         let inside = columns.inside(b);
                         if inside.is_empty() {
                             continue;

@@ -1,6 +1,6 @@
 //! The matrix products of a convolution: right-hand rows are runs of one slice that start at given offsets.
 
-use crate::lanes::{LANES, Lanes, Vector, sum};
+use crate::lanes::{LANES, Lanes, Vector};
 
 /// Groups of 16 numbers that a tile of [`multiply`] is wide.
 pub(super) const GROUPS: usize = 3;
@@ -24,7 +24,8 @@ impl Weights {
         let mut values = Vec::with_capacity(rows.next_multiple_of(tile) * taps);
         for first in (0..rows).step_by(tile) {
             for tap in 0..taps {
-                values.extend((first..first + tile).map(|row| if row < rows { weight(row, tap) } else { 0.0 }));
+                values
+                    .extend((first..first + tile).map(|row| if row < rows { weight(row, tap) } else { 0.0 }));
             }
         }
         Self { rows, tile, taps, values }
@@ -39,7 +40,13 @@ impl Weights {
 /// result[row, p] = Σ_tap weights[row, tap] · x[offsets[tap] + p] for p < length.
 ///
 /// `result` becomes rows of [`Weights::run`] numbers. `x` must reach a tile's width beyond the last run.
-pub(super) fn multiply(weights: &Weights, offsets: &[usize], x: &[f32], length: usize, result: &mut Vec<f32>) {
+pub(super) fn multiply(
+    weights: &Weights,
+    offsets: &[usize],
+    x: &[f32],
+    length: usize,
+    result: &mut Vec<f32>,
+) {
     result.resize(weights.rows.next_multiple_of(weights.tile) * weights.run(length), 0.0);
     run(weights, offsets, x, weights.run(length), result);
 }
@@ -171,16 +178,19 @@ fn correlate_rows<V: Vector, const R: usize>(
 }
 
 #[inline(always)]
-fn correlate_tile<V: Vector, const R: usize>(
-    y: &[f32],
+fn correlate_tile<'a, V: Vector, const R: usize>(
+    y: &'a [f32],
     starts: [usize; TAPS],
-    x: &[f32],
+    x: &'a [f32],
     length: usize,
 ) -> [[f32; TAPS]; R] {
     let mut lanes = [[V::splat(0.0); TAPS]; R];
-    let runs: [&[Lanes]; TAPS] = starts.map(|start| x[start..start + length].as_chunks::<LANES>().0);
-    let rows: [&[Lanes]; R] = std::array::from_fn(|r| y[r * length..(r + 1) * length].as_chunks::<LANES>().0);
-    for i in 0..length / LANES {
+    let count = length / LANES;
+    let lanes_from =
+        |values: &'a [f32], start: usize| &values[start..start + length].as_chunks::<LANES>().0[..count];
+    let runs: [&[Lanes]; TAPS] = starts.map(|start| lanes_from(x, start));
+    let rows: [&[Lanes]; R] = std::array::from_fn(|r| lanes_from(y, r * length));
+    for i in 0..count {
         let y: [V; R] = std::array::from_fn(|r| V::load(&rows[r][i]));
         for t in 0..TAPS {
             let x = V::load(&runs[t][i]);
@@ -192,9 +202,7 @@ fn correlate_tile<V: Vector, const R: usize>(
     let mut sums = [[0.0; TAPS]; R];
     for r in 0..R {
         for t in 0..TAPS {
-            let mut values = [0.0; LANES];
-            lanes[r][t].store(&mut values);
-            sums[r][t] = sum(values);
+            sums[r][t] = lanes[r][t].sum();
         }
     }
     sums

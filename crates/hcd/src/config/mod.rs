@@ -212,6 +212,7 @@ impl Recipe {
             add("data", vec![format!("validation = {share}, must be in [0, 1)")]);
         }
         add("data.views", self.data.views.check());
+        add("student", self.student.check());
         add("method", self.method.as_ref().map(MethodConfig::check).unwrap_or_default());
         add("optimizer", self.optimizer.check());
         add("schedule", self.schedule.check(self.optimizer.lr(), train.epochs));
@@ -225,6 +226,11 @@ impl Recipe {
                         lesson.label
                     );
                     add("compare", vec![what]);
+                }
+            }
+            for (index, seed) in compare.seeds.iter().enumerate() {
+                if compare.seeds[..index].contains(seed) {
+                    add("compare", vec![format!("seeds has {seed} more than once")]);
                 }
             }
             if compare.methods.is_empty() || compare.seeds.is_empty() {

@@ -3,7 +3,6 @@
 use super::Recipe;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::methods::MethodConfig;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,6 +10,14 @@ use toml::{Table, Value};
 
 /// Most problems that one reading reports.
 const MOST_PROBLEMS: usize = 16;
+
+/// Keys without which there is no recipe: section, key, the flag that gives it, and what stands in for it
+/// while the rest is looked at.
+const REQUIRED: [(&str, &str, &str, &str); 2] =
+    [("data", "path", "--data PATH", ""), ("student", "name", "--student NAME", "resnet18")];
+
+/// Sections that come in several kinds, told by their `name`, and the kind where none is named.
+const KINDS: [(&str, &str); 3] = [("method", "hcd"), ("optimizer", "sgd"), ("schedule", "cosine")];
 
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -105,20 +112,20 @@ pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Resolved> {
 /// As [`load`].
 pub fn from_text(text: &str, name: &str, overrides: &[Override]) -> Result<Resolved> {
     let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-        Error::Recipe(format!("{name}: line {line}: {}", one_line(error.message())))
+        let before = error.span().map_or("", |span| &text[..span.start.min(text.len())]);
+        let line = before.matches('\n').count();
+        let found: String = text.lines().nth(line).unwrap_or_default().trim().chars().take(60).collect();
+        Error::Recipe(format!("{name}: line {}: {} (`{found}`)", line + 1, one_line(error.message())))
     })?;
     rename_model(&mut table).map_err(|what| Error::Recipe(format!("{name}: {what}")))?;
     let in_file = keys_of(&table);
     for change in overrides {
         set(&mut table, change).map_err(|what| Error::Recipe(format!("--set {}: {what}", change.key)))?;
     }
-    let (mut recipe, mut problems) = deserialize(table.clone());
+    settle_kinds(&mut table);
+    let (mut recipe, mut problems) = deserialize(table);
     if let Some(recipe) = &mut recipe {
-        recipe.schedule.settle(recipe.train.epochs);
-        if recipe.teacher.is_some() && recipe.method.is_none() {
-            recipe.method = MethodConfig::of_name("hcd");
-        }
+        recipe.schedule.settle(recipe.optimizer.lr(), recipe.train.epochs);
         problems.extend(recipe.check());
     }
     match recipe {
@@ -141,41 +148,111 @@ fn rename_model(table: &mut Table) -> std::result::Result<(), String> {
     Ok(())
 }
 
+/// Names the kind of each section that does not say; where there is a teacher, there is a method.
+fn settle_kinds(table: &mut Table) {
+    if table.contains_key("teacher") {
+        table.entry("method").or_insert_with(|| Value::Table(Table::new()));
+    }
+    for (section, kind) in KINDS {
+        if let Some(Value::Table(inner)) = table.get_mut(section) {
+            inner.entry("name").or_insert_with(|| kind.into());
+        }
+    }
+}
+
 /// Reads the recipe; at each problem notes it, drops its key and tries again, so that all are found.
 fn deserialize(mut table: Table) -> (Option<Recipe>, Vec<String>) {
     let mut problems = Vec::new();
-    while problems.len() < MOST_PROBLEMS {
-        let result: std::result::Result<Recipe, _> =
-            serde_path_to_error::deserialize(Value::Table(table.clone()));
-        let error = match result {
-            Ok(recipe) => return (Some(recipe), problems),
-            Err(error) => error,
-        };
-        let path = error.path().to_string();
-        let message = one_line(error.inner().message());
-        // serde names an unknown field's parent or the field itself; drop what can be dropped.
-        let key = match message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
-            Some(field) if path == "." => field.to_owned(),
-            Some(field) if !path.ends_with(field) => format!("{path}.{field}"),
-            _ => path.clone(),
-        };
-        problems.push(if path == "." { message } else { format!("{path}: {message}") });
-        if !remove(&mut table, &key) && !remove(&mut table, &path) {
-            return (None, problems);
+    for (section, key, flag, stand_in) in REQUIRED {
+        let section_of = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        if section_of.as_table().is_some_and(|inner| !inner.contains_key(key)) {
+            problems.push(format!("{section}.{key} is missing: set it, or give {flag}"));
+            *section_of = Value::Table(Table::from_iter([(key.to_owned(), stand_in.into())]));
         }
     }
+    let mut dropped = BTreeSet::new();
+    while problems.len() < MOST_PROBLEMS {
+        let (path, message) = match read(&table) {
+            Ok(recipe) => return (Some(recipe), problems),
+            Err(problem) => problem,
+        };
+        let quoted = message.split('`').nth(1).unwrap_or_default();
+        let inner = if path == "." { quoted.to_owned() } else { format!("{path}.{quoted}") };
+        // serde names an unknown field's parent or the field itself; a missing one's parent.
+        let key = match () {
+            () if message.starts_with("unknown field") && !path.ends_with(quoted) => inner.clone(),
+            () if message.starts_with("invalid") || message.starts_with("unknown variant") => {
+                culprit(&table, &path, &message)
+            }
+            () => path.clone(),
+        };
+        if !(message.starts_with("missing field") && dropped.contains(&inner)) {
+            problems.push(format!("{key}: {message}"));
+        }
+        if !drop_key(&mut table, &key) {
+            return (None, problems);
+        }
+        dropped.insert(key);
+    }
     (None, problems)
+}
+
+/// Reads the recipe; else the path of the first problem, and what it is.
+fn read(table: &Table) -> std::result::Result<Recipe, (String, String)> {
+    serde_path_to_error::deserialize(Value::Table(table.clone()))
+        .map_err(|error| (error.path().to_string(), one_line(error.inner().message())))
+}
+
+/// The key to blame: of a section that comes in kinds, serde tells no more than the section.
+fn culprit(table: &Table, path: &str, message: &str) -> String {
+    let section =
+        KINDS.iter().find(|(section, _)| *section == path).and_then(|_| table.get(path)?.as_table());
+    let Some(section) = section else { return path.to_owned() };
+    for key in section.keys().filter(|key| *key != "name") {
+        let mut alone = table.clone();
+        let kept = section.clone().into_iter().filter(|(other, _)| other == key || other == "name");
+        alone.insert(path.to_owned(), Value::Table(kept.collect()));
+        if read(&alone).is_err_and(|found| found.0 == path && found.1 == message) {
+            return format!("{path}.{key}");
+        }
+    }
+    path.to_owned()
+}
+
+/// Drops what cannot be read; a key that must be there is replaced.
+fn drop_key(table: &mut Table, key: &str) -> bool {
+    for (section, needed, _, stand_in) in REQUIRED {
+        if key == section {
+            let inner = Table::from_iter([(needed.to_owned(), stand_in.into())]);
+            table.insert(section.to_owned(), Value::Table(inner));
+            return true;
+        }
+        if key.strip_prefix(section) == Some(&format!(".{needed}")) {
+            return set(table, &Override::new(key, stand_in)).is_ok();
+        }
+    }
+    let first = key.split('.').next().unwrap_or(key);
+    let kind = KINDS.iter().any(|(section, _)| key == format!("{section}.name"));
+    match kind {
+        true => remove(table, first),
+        false => remove(table, key) || remove(table, first),
+    }
 }
 
 fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The key's own name: `model` is another for `student`.
+fn full_name(key: &str) -> String {
+    match key.strip_prefix("model") {
+        Some(rest) if rest.is_empty() || rest.starts_with('.') => format!("student{rest}"),
+        _ => key.to_owned(),
+    }
+}
+
 fn set(table: &mut Table, change: &Override) -> std::result::Result<(), String> {
-    let key = match change.key.strip_prefix("model.") {
-        Some(rest) => format!("student.{rest}"),
-        None => change.key.clone(),
-    };
+    let key = full_name(&change.key);
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().unwrap_or_default();
     let mut here = table;
@@ -221,11 +298,13 @@ fn origins(
     in_file: &BTreeSet<String>,
     overrides: &[Override],
 ) -> Result<BTreeMap<String, Origin>> {
-    let flags: BTreeSet<String> =
-        overrides.iter().map(|change| change.key.replace("model.", "student.")).collect();
+    let flags: Vec<String> = overrides.iter().map(|change| full_name(&change.key)).collect();
+    // A flag may have given a whole table.
+    let within =
+        |key: &str, flag: &str| key.strip_prefix(flag).is_some_and(|r| r.is_empty() || r.starts_with('.'));
     let origin = |key: String| {
         let origin = match () {
-            () if flags.contains(&key) => Origin::Flag,
+            () if flags.iter().any(|flag| within(&key, flag)) => Origin::Flag,
             () if in_file.contains(&key) => Origin::Recipe,
             () => Origin::Default,
         };

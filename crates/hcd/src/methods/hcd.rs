@@ -30,12 +30,15 @@ impl Hcd {
     /// # Errors
     /// [`Error::Recipe`] where the student lacks a stage, or gives features without a projector.
     pub fn new(config: &HcdConfig, shape: HeadShape, init: &mut Init) -> Result<Self> {
-        let problems = config.check_against_stages(shape.student_stages.len());
+        let count = shape.student_stages.len();
+        // First, what no other choice of stages would mend: a student whose features have no projector.
+        let there = config.stages.iter().filter(|&&stage| stage <= count);
+        let heads = there.map(|&stage| Head::new(stage, shape, config, init)).collect::<Result<_>>()?;
+        let problems = config.check_against_stages(count);
         if !problems.is_empty() {
             return Err(Error::Recipe(problems.join("; ")));
         }
-        let heads = config.stages.iter().map(|&stage| Head::new(stage, shape, config, init));
-        Ok(Self { heads: heads.collect::<Result<_>>()?, config: config.clone() })
+        Ok(Self { heads, config: config.clone() })
     }
 
     /// s_i of every chosen stage: (B, N, K) each.

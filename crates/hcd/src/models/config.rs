@@ -35,25 +35,56 @@ impl ModelSpec {
     /// # Errors
     /// For an unknown preset, or an option that its family has not.
     pub fn resolve(&self, channels: usize, size: usize, classes: usize) -> Result<ModelConfig> {
-        let preset = PRESETS.iter().find(|preset| preset.name == self.name).ok_or_else(|| {
-            let known = PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");
-            Error::Recipe(format!("model `{}` is unknown, expected one of {known}", self.name))
-        })?;
         let refuse = |what: String| Error::Recipe(format!("model `{}`: {what}", self.name));
-        let base = (preset.build)(channels, size, classes);
-        let mut table = toml::Table::try_from(&base).map_err(|e| refuse(e.to_string()))?;
-        for (key, value) in &self.options {
-            if key == "family" || !table.contains_key(key) {
-                let known =
-                    table.keys().filter(|key| *key != "family").cloned().collect::<Vec<_>>().join(", ");
-                return Err(refuse(format!("unknown option `{key}`, expected one of {known}")));
-            }
-            table.insert(key.clone(), value.clone());
-        }
-        let config: ModelConfig =
-            table.try_into().map_err(|e: toml::de::Error| refuse(e.message().replace('\n', " ")))?;
+        let preset = self.preset().map_err(refuse)?;
+        let config = self
+            .change((preset.build)(channels, size, classes))
+            .map_err(|problems| refuse(problems.join("; ")))?;
         config.check().map_err(refuse)?;
         Ok(config)
+    }
+
+    /// What is wrong with the name and the options, whatever the images are: one line each, the key in front.
+    pub fn check(&self) -> Vec<String> {
+        match self.preset() {
+            Ok(preset) => self.change((preset.build)(1, preset.image_size, 1)).err().unwrap_or_default(),
+            Err(problem) => vec![problem],
+        }
+    }
+
+    fn preset(&self) -> std::result::Result<&'static Preset, String> {
+        PRESETS.iter().find(|preset| preset.name == self.name).ok_or_else(|| {
+            let known = PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");
+            format!("name = \"{}\", expected one of {known}", self.name)
+        })
+    }
+
+    /// `base` with the options in their places, or everything that is wrong with them.
+    fn change(&self, base: ModelConfig) -> std::result::Result<ModelConfig, Vec<String>> {
+        let base = toml::Table::try_from(&base).map_err(|e| vec![e.to_string()])?;
+        let (mut table, mut problems) = (base.clone(), Vec::new());
+        for (key, value) in &self.options {
+            if key == "family" || !base.contains_key(key) {
+                let known =
+                    base.keys().filter(|key| *key != "family").cloned().collect::<Vec<_>>().join(", ");
+                problems.push(format!("{key}: unknown option of `{}`, expected one of {known}", self.name));
+                continue;
+            }
+            let mut alone = base.clone();
+            alone.insert(key.clone(), value.clone());
+            match alone.try_into::<ModelConfig>() {
+                Ok(_) => {
+                    table.insert(key.clone(), value.clone());
+                }
+                Err(error) => {
+                    problems.push(format!("{key} = {value}: {}", error.message().replace('\n', " ")))
+                }
+            }
+        }
+        match problems.is_empty() {
+            true => table.try_into().map_err(|e: toml::de::Error| vec![e.message().replace('\n', " ")]),
+            false => Err(problems),
+        }
     }
 }
 

@@ -86,16 +86,29 @@ impl Checkpoints {
         }
     }
 
+    /// Removes files that a killed run was writing, or removing: those without their name or their sum.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read, or such a file not be removed.
+    pub fn remove_unfinished(&self) -> Result<()> {
+        files::remove_unfinished(&self.folder)?;
+        self.with_name()?
+            .iter()
+            .filter(|path| !sum_of(path).exists())
+            .try_for_each(|path| files::remove(path))
+    }
+
     /// All whose sum was written, oldest first.
     fn all(&self) -> Result<Vec<PathBuf>> {
-        let entries = match std::fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::Io { path: self.folder.clone(), action: "read", source }),
-        };
-        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors") && sum_of(path).exists());
+        let mut paths = self.with_name()?;
+        paths.retain(|path| sum_of(path).exists());
         paths.sort();
+        Ok(paths)
+    }
+
+    fn with_name(&self) -> Result<Vec<PathBuf>> {
+        let mut paths = files::list(&self.folder)?;
+        paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
         Ok(paths)
     }
 }

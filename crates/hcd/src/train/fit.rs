@@ -109,12 +109,12 @@ fn run_epoch(
         let share = share(history, train.accumulate, batches);
         let report: StepReport = learner.learn(&batch?, objective, (epoch, history.batches), share)?;
         history.add(&report);
-        if history.batches % train.accumulate == 0 || history.batches == batches {
+        if history.batches.is_multiple_of(train.accumulate) || history.batches == batches {
             let (updated, norm) = learner.update(rate(history.batches - share), train.clip_norm);
             learner = updated;
             history.steps += 1;
             norm.into_iter().for_each(|norm| history.add_norm(norm));
-            let due = train.checkpoint_steps > 0 && history.steps % train.checkpoint_steps == 0;
+            let due = train.checkpoint_steps > 0 && history.steps.is_multiple_of(train.checkpoint_steps);
             if let Some(run) = run.filter(|_| due && history.batches < batches) {
                 run.checkpoints().save(history.steps, &*history, &learner.snapshot())?;
             }

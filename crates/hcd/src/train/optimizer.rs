@@ -113,19 +113,25 @@ impl OptimizerConfig {
                 problems.push(what);
             }
         };
+        let sound = |decay: f64| decay >= 0.0 && decay.is_finite();
         need(self.lr() > 0.0 && self.lr().is_finite(), format!("lr = {}, must be above 0", self.lr()));
         match self {
             OptimizerConfig::Sgd { momentum, nesterov, weight_decay, .. } => {
                 need((0.0..1.0).contains(momentum), format!("momentum = {momentum}, must be in [0, 1)"));
                 need(!nesterov || *momentum > 0.0, "nesterov needs momentum above 0".to_owned());
-                need(*weight_decay >= 0.0, format!("weight_decay = {weight_decay}, must not be negative"));
+                need(
+                    sound(*weight_decay),
+                    format!("weight_decay = {weight_decay}, must be finite and not negative"),
+                );
             }
             OptimizerConfig::AdamW { betas, epsilon, weight_decay, .. } => {
-                for beta in betas {
-                    need((0.0..1.0).contains(beta), format!("betas = {betas:?}, must be in [0, 1)"));
-                }
-                need(*epsilon > 0.0, format!("epsilon = {epsilon}, must be above 0"));
-                need(*weight_decay >= 0.0, format!("weight_decay = {weight_decay}, must not be negative"));
+                let good = betas.iter().all(|beta| (0.0..1.0).contains(beta));
+                need(good, format!("betas = {betas:?}, must be in [0, 1)"));
+                need(*epsilon > 0.0 && epsilon.is_finite(), format!("epsilon = {epsilon}, must be above 0"));
+                need(
+                    sound(*weight_decay),
+                    format!("weight_decay = {weight_decay}, must be finite and not negative"),
+                );
             }
         }
         problems

@@ -1,10 +1,12 @@
 //! What is looked at before a training begins, so that it fails early and clearly.
 
-use super::Experiment;
-use crate::data::{Dataset, Subset};
+use super::run::vacant;
+use super::{Experiment, Learner, Objective};
+use crate::data::{Dataset, Subset, TrainLoader};
 use crate::error::{Error, Result};
 use crate::eval;
 use crate::export::Loaded;
+use crate::models::Parameters;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,7 +44,8 @@ pub fn inspect_teacher(teacher: &Loaded, experiment: &Experiment, source: &str) 
     }
     let (top1, images) = accuracy_on_sample(teacher, experiment)?;
     let chance = 100.0 / wanted.len() as f64;
-    if top1 < 2.0 * chance {
+    // Twice chance means little where there are few classes: of two, it is all there is.
+    if top1 < (2.0 * chance).min(chance + 10.0) {
         warnings.push(format!(
             "teacher {source} has {top1:.1} % on {images} validation images, near chance ({chance:.1} %): check \
              the order of its classes, its normalisation, and that its weights are trained"
@@ -61,7 +64,52 @@ fn accuracy_on_sample(teacher: &Loaded, experiment: &Experiment) -> Result<(f64,
     Ok((result.top1, result.images))
 }
 
-/// Whether the disk of `folder` has room for the files of a run whose networks learn `parameters` numbers.
+/// Whether the training can begin: its batches, its network and the method's heads can be made. Gives how many
+/// numbers it learns.
+///
+/// # Errors
+/// Where the data do not fill a batch, or the method does not suit the student.
+pub fn inspect_start(experiment: &Experiment, objective: &Objective) -> Result<usize> {
+    let recipe = &experiment.recipe;
+    let (train, normalization) = (experiment.train.clone(), &experiment.normalization);
+    TrainLoader::new(train, recipe.data.views, normalization, recipe.train.batch_size, recipe.seed)?;
+    let learner = Learner::new(experiment, objective).map_err(|error| match error {
+        Error::Recipe(what) => Error::Recipe(format!(
+            "method `{}` with student `{}`: {what}",
+            objective.name(),
+            recipe.student.name
+        )),
+        other => other,
+    })?;
+    Ok(learner.exported().learned_count() + learner.head_count())
+}
+
+/// Whether a run may begin in `folder`: it is not there or empty, and one may write there. Changes nothing.
+///
+/// # Errors
+/// Where it may not.
+pub fn inspect_folder(folder: &Path) -> Result<()> {
+    vacant(folder)?;
+    let refuse = |what: String| {
+        Err(Error::Run(format!("{}: {what}; name another folder with --out", folder.display())))
+    };
+    let place = existing(folder);
+    match place.is_dir() {
+        false if place == folder => refuse("is a file, expected a folder".to_owned()),
+        false => refuse(format!("{} is a file, expected a folder", place.display())),
+        true => match tempfile::tempfile_in(place) {
+            Err(error) => refuse(format!("cannot write into {} ({error})", place.display())),
+            Ok(_) => Ok(()),
+        },
+    }
+}
+
+/// The nearest folder above a path that is there already.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."))
+}
+
+/// Whether the disk of `folder` has room for the files of a run that learns `parameters` numbers.
 ///
 /// # Errors
 /// Where it has not.
@@ -69,8 +117,7 @@ pub fn inspect_space(folder: &Path, parameters: usize) -> Result<()> {
     // Two checkpoints and one being written, each with up to four tensors a parameter (weights, two of the
     // optimiser, average), beside the weights of the last and the best epoch; and a little for the rest.
     let need = (parameters as u64) * 4 * (3 * 4 + 3) + (1 << 20);
-    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-    let place = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    let place = existing(folder);
     let free = fs4::available_space(place).map_err(|source| Error::Io {
         path: place.to_owned(),
         action: "ask for free space of",

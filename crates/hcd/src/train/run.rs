@@ -61,19 +61,27 @@ impl RunFolder {
     /// # Errors
     /// Where the folder is none of a run.
     pub fn open(path: &Path) -> Result<(Self, Recipe)> {
-        let recipe = path.join(RECIPE);
-        if !recipe.is_file() {
+        if let Some(missing) = [RECIPE, ABOUT].into_iter().find(|name| !path.join(name).is_file()) {
             return Err(Error::Run(format!(
-                "{}: not the folder of a run, {RECIPE} is missing",
+                "{}: not the folder of a run, {missing} is missing",
                 path.display()
             )));
         }
-        Ok((Self { path: path.to_owned() }, config::load(Some(&recipe), &[])?.recipe))
+        Ok((Self { path: path.to_owned() }, config::load(Some(&path.join(RECIPE)), &[])?.recipe))
     }
 
     /// Whether a run was started in `path`.
     pub fn exists(path: &Path) -> bool {
-        path.join(RECIPE).is_file()
+        path.join(RECIPE).is_file() && path.join(ABOUT).is_file()
+    }
+
+    /// Removes what a killed run was still writing: files without their name, checkpoints without their sum.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read, or such a file not be removed.
+    pub fn remove_unfinished(&self) -> Result<()> {
+        files::remove_unfinished(&self.path)?;
+        self.checkpoints().remove_unfinished()
     }
 
     /// Makes sure that the run continues on the data it began with. Gives what else differs, one line each.
@@ -184,15 +192,27 @@ impl RunFolder {
 /// Makes `path` a folder of one's own.
 ///
 /// # Errors
-/// Where it has something in it already or cannot be made.
-pub fn claim(path: &Path) -> Result<()> {
-    if std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+/// As [`vacant`], and where it cannot be made.
+fn claim(path: &Path) -> Result<()> {
+    vacant(path)?;
+    files::create_folder(path)
+}
+
+/// Whether `path` is free for a run: not there, or empty but for what a run leaves that died before it began.
+///
+/// # Errors
+/// Where it has something in it already.
+pub(super) fn vacant(path: &Path) -> Result<()> {
+    let counts = |name: &str| name != ABOUT && !files::is_unfinished(name);
+    let mut entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    if entries.any(|entry| counts(&entry.file_name().to_string_lossy())) {
+        let go_on = if RunFolder::exists(path) { "go on with it by --resume, or " } else { "" };
         return Err(Error::Run(format!(
-            "{}: already there and not empty; name another folder with --out",
+            "{}: already there and not empty; {go_on}name another folder with --out",
             path.display()
         )));
     }
-    files::create_folder(path)
+    Ok(())
 }
 
 fn about(experiment: &Experiment) -> Result<About> {

@@ -23,9 +23,9 @@ pub enum Per {
 pub enum ScheduleConfig {
     /// Half a cosine from the peak to `min_lr`.
     Cosine {
-        /// Where it ends.
-        #[serde(default = "min_lr")]
-        min_lr: f64,
+        /// Where it ends; a fiftieth of the peak where nothing is said, as in the published tables.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_lr: Option<f64>,
         /// Epochs of linear warm-up; 3 where nothing is said, or a tenth of a run of under 30 epochs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warmup_epochs: Option<f64>,
@@ -55,9 +55,6 @@ pub enum ScheduleConfig {
     },
 }
 
-fn min_lr() -> f64 {
-    1e-3
-}
 fn warmup_lr() -> f64 {
     5e-7
 }
@@ -67,20 +64,16 @@ fn gamma() -> f64 {
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        ScheduleConfig::Cosine {
-            min_lr: min_lr(),
-            warmup_epochs: None,
-            warmup_lr: warmup_lr(),
-            per: Per::Epoch,
-        }
+        ScheduleConfig::Cosine { min_lr: None, warmup_epochs: None, warmup_lr: warmup_lr(), per: Per::Epoch }
     }
 }
 
 impl ScheduleConfig {
-    /// Fills in what depends on the length of the run.
-    pub fn settle(&mut self, epochs: u64) {
+    /// Fills in what depends on the length of the run and the peak of the rate.
+    pub fn settle(&mut self, peak: f64, epochs: u64) {
         match self {
-            ScheduleConfig::Cosine { warmup_epochs, per, .. } => {
+            ScheduleConfig::Cosine { min_lr, warmup_epochs, per, .. } => {
+                min_lr.get_or_insert(peak / 50.0);
                 let tenth = epochs as f64 / 10.0;
                 // By epoch, a part of one would hold the whole first epoch at `warmup_lr`.
                 let tenth = if *per == Per::Epoch { tenth.floor() } else { tenth };
@@ -111,6 +104,7 @@ impl ScheduleConfig {
         }
         match self {
             ScheduleConfig::Cosine { min_lr, .. } => {
+                let min_lr = min_lr.unwrap_or(peak / 50.0);
                 let phase = std::f64::consts::PI * (time / epochs as f64).min(1.0);
                 min_lr + 0.5 * (peak - min_lr) * (1.0 + phase.cos())
             }
@@ -135,17 +129,24 @@ impl ScheduleConfig {
                 "warmup_epochs = {warmup}, must be at least 0 and below train.epochs = {epochs}"
             ));
         }
-        if start.is_nan() || start < 0.0 {
-            problems.push(format!("warmup_lr = {start}, must not be negative"));
+        if !(start >= 0.0 && start.is_finite()) {
+            problems.push(format!("warmup_lr = {start}, must be finite and not negative"));
         }
         match self {
-            ScheduleConfig::Cosine { min_lr, .. } if !(*min_lr >= 0.0 && *min_lr <= peak) => {
+            ScheduleConfig::Cosine { min_lr: Some(min_lr), .. }
+                if peak > 0.0 && !(0.0..=peak).contains(min_lr) =>
+            {
                 problems.push(format!("min_lr = {min_lr}, must be between 0 and optimizer.lr = {peak}"));
             }
-            ScheduleConfig::Step { gamma, .. } if !(*gamma > 0.0 && *gamma <= 1.0) => {
-                problems.push(format!("gamma = {gamma}, must be in (0, 1]"));
+            ScheduleConfig::Cosine { .. } => {}
+            ScheduleConfig::Step { milestones, gamma, .. } => {
+                if !(*gamma > 0.0 && *gamma <= 1.0) {
+                    problems.push(format!("gamma = {gamma}, must be in (0, 1]"));
+                }
+                if milestones.iter().any(|epoch| !(*epoch >= 0.0 && epoch.is_finite())) {
+                    problems.push(format!("milestones = {milestones:?}, must be finite and not negative"));
+                }
             }
-            _ => {}
         }
         problems
     }
@@ -160,7 +161,7 @@ mod tests {
         // timm 1.0: CosineLRScheduler(t_initial=10, lr_min=0.001, warmup_t=3, warmup_lr_init=0.0) at lr 0.1:
         // warm-up 0, 1/3, 2/3 of the peak, then min + (peak − min)/2 · (1 + cos(π t/10)).
         let schedule = ScheduleConfig::Cosine {
-            min_lr: 0.001,
+            min_lr: Some(0.001),
             warmup_epochs: Some(3.0),
             warmup_lr: 0.0,
             per: Per::Epoch,
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn bad_values_are_named() {
         let schedule = ScheduleConfig::Cosine {
-            min_lr: 1.0,
+            min_lr: Some(1.0),
             warmup_epochs: Some(9.0),
             warmup_lr: -1.0,
             per: Per::Epoch,
@@ -200,7 +201,7 @@ mod tests {
         assert_eq!(schedule.check(0.1, 5).len(), 3);
         assert!(ScheduleConfig::default().check(0.05, 300).is_empty());
         let mut settled = ScheduleConfig::default();
-        settled.settle(1);
+        settled.settle(0.05, 1);
         assert!(settled.check(0.05, 1).is_empty());
     }
 }

@@ -1,12 +1,11 @@
 //! What the tests of training share: images that are easy to tell apart, tiny experiments on them, a teacher
 //! that learns in a moment, and weights as bits.
-#![allow(dead_code)] // each test file takes what it needs
+#![allow(clippy::unwrap_used, missing_docs, dead_code)] // dead: each test file takes what it needs
 
-use hcd::burn::module::Module;
 use hcd::burn::tensor::Device;
 use hcd::config::{self, Resolved};
 use hcd::data::{Dataset, HostBatch, ImageShape, Memory, Normalization, TrainLoader};
-use hcd::export::Loaded;
+use hcd::export::{Card, Loaded};
 use hcd::methods::MethodConfig;
 use hcd::models::Network;
 use hcd::models::weights::{self, TensorMap};
@@ -15,7 +14,7 @@ use hcd::teacher::Live;
 use hcd::train::{Experiment, Objective, fit};
 use rand::RngExt;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Rows and columns of every image here.
 pub const SIDE: usize = 8;
@@ -99,8 +98,15 @@ pub fn joined(batches: &[HostBatch]) -> HostBatch {
     all
 }
 
-/// A transformer that knows the classes, with 16 wide penultimate features.
+/// A transformer that knows the classes, with penultimate features 16 wide. It is trained once a process.
 pub fn expert() -> Loaded {
+    static EXPERT: OnceLock<(TensorMap, Card)> = OnceLock::new();
+    let (tensors, card) = EXPERT.get_or_init(train_expert);
+    let network = Network::new(&card.config, 0, &Device::flex());
+    Loaded { network: weights::restore(network, tensors, "expert").unwrap(), card: card.clone() }
+}
+
+fn train_expert() -> (TensorMap, Card) {
     let lesson = experiment(
         SWIN,
         "seed = 7\ndata = { path = 'in memory' }\ntrain = { epochs = 30, batch_size = 24 }\n\
@@ -109,7 +115,7 @@ pub fn expert() -> Loaded {
     let fitted = fit(&lesson, &mut Objective::Supervised, None, &mut ()).unwrap();
     let last = fitted.history.epochs.last().unwrap().validation.clone().unwrap();
     assert!(last.top1 > 90.0, "the expert has {} %", last.top1);
-    Loaded { network: fitted.network, card: lesson.card("an expert".to_owned()) }
+    (weights::snapshot(&fitted.network), lesson.card("an expert".to_owned()))
 }
 
 /// A copy of a loaded network.
@@ -136,11 +142,6 @@ pub fn bits(tensors: &TensorMap) -> BTreeMap<String, Vec<u32>> {
 /// The weights and statistics of a network as bits.
 pub fn bits_of(network: &Network) -> BTreeMap<String, Vec<u32>> {
     bits(&weights::snapshot(network))
-}
-
-/// How many tensors a module has.
-pub fn tensor_count<M: Module>(module: &M) -> usize {
-    weights::snapshot(module).len()
 }
 
 /// The tensors under a prefix, without it.

@@ -33,6 +33,12 @@ impl Linear {
     /// # Shapes
     /// `x` (…, in) → (…, out)
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        linear(x, self.weight.val().transpose(), self.bias.as_ref().map(Param::val))
+        let mut shape = x.dims();
+        let [output, input] = self.weight.dims();
+        let rows = shape[..D - 1].iter().product::<usize>();
+        // As one matrix: Burn would multiply each of the leading axes' slices alone.
+        let x = x.reshape([rows, input]);
+        shape[D - 1] = output;
+        linear(x, self.weight.val().transpose(), self.bias.as_ref().map(Param::val)).reshape(shape)
     }
 }

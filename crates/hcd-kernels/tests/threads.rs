@@ -1,0 +1,70 @@
+//! Every kernel gives the same bits on one thread and on three.
+
+use hcd_kernels::attention::{self, Windows};
+use hcd_kernels::batch_norm::{self, BatchNorm};
+use hcd_kernels::conv::{self, ConvShape};
+use hcd_kernels::reference::noise;
+use hcd_kernels::{gelu, layer_norm};
+
+fn same_on_any_number_of_threads(job: impl Fn() -> Vec<Vec<f32>> + Sync) {
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let results = pool.install(&job);
+        results.into_iter().flatten().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    assert_eq!(on(1), on(3));
+}
+
+#[test]
+fn layer_norm_and_gelu() {
+    let (rows, width) = (301, 48);
+    let (x, weight, grad) = (noise(rows * width, 1), noise(width, 2), noise(rows * width, 3));
+    same_on_any_number_of_threads(|| {
+        let (mut dx, mut dweight, mut dbias) = (grad.clone(), vec![0.0; width], vec![0.0; width]);
+        layer_norm::backward(&x, &weight, 1e-5, &mut dx, &mut dweight, &mut dbias);
+        let mut y = vec![0.0; x.len()];
+        gelu::forward(&x, &mut y);
+        vec![dx, dweight, dbias, y]
+    });
+}
+
+#[test]
+fn attention() {
+    let (images, tokens, heads, width) = (37, 32, 2, 48);
+    let windows = Windows::new(16, (0..tokens).rev().collect(), None);
+    let (qkv, bias) = (noise(images * tokens * 3 * width, 1), noise(heads * 16 * 16, 2));
+    let grad = noise(images * tokens * width, 3);
+    let input = attention::Input { qkv: &qkv, bias: &bias, windows: &windows, heads, width };
+    same_on_any_number_of_threads(|| {
+        let (mut dqkv, mut dbias) = (vec![0.0; qkv.len()], vec![0.0; bias.len()]);
+        attention::backward(&input, &grad, &mut dqkv, &mut dbias);
+        vec![dqkv, dbias]
+    });
+}
+
+#[test]
+fn conv_and_batch_norm() {
+    let shape = ConvShape {
+        images: 37,
+        groups: 1,
+        in_channels: 5,
+        out_channels: 9,
+        size: [14, 14],
+        kernel: [3, 3],
+        stride: [2, 2],
+        padding: [1, 1],
+    };
+    let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
+    let grad = noise(shape.output_len(), 3);
+    let norm = BatchNorm { channels: 5, area: 14 * 14, epsilon: 1e-5, relu: true };
+    let parameter = noise(5, 4);
+    same_on_any_number_of_threads(|| {
+        let mut dx = vec![0.0; x.len()];
+        conv::input_grad(&shape, &grad, &weight, &mut dx);
+        let (mut dweight, mut dbias) = (vec![0.0; weight.len()], vec![0.0; 9]);
+        conv::weight_grad(&shape, &x, &grad, &mut dweight, Some(&mut dbias));
+        let (mut y, mut mean, mut variance) = (vec![0.0; x.len()], vec![0.0; 5], vec![0.0; 5]);
+        batch_norm::forward(&norm, &x, &parameter, &parameter, &mut y, &mut mean, &mut variance);
+        vec![dx, dweight, dbias, y, mean, variance]
+    });
+}
