@@ -124,7 +124,7 @@ impl Expert {
         let (name, network) = (loaded.card.model.clone(), loaded.network.clone());
         let normalization = loaded.card.normalization.clone();
         let live = Live::new(loaded, &experiment.normalization, &experiment.device);
-        Self { teacher: Recorded::new(live), name, network, seconds: None, normalization }
+        Self { teacher: Recorded::new(live, MOST_ANSWERS), name, network, seconds: None, normalization }
     }
 
     /// Has the teacher look at every view of the run once, where the answers fit in memory.
@@ -139,7 +139,7 @@ impl Expert {
         )?;
         let batches = loader.batches_per_epoch() as u64 * recipe.train.epochs;
         let views = batches as usize * recipe.train.batch_size;
-        if views.saturating_mul(self.teacher.width() * size_of::<f32>()) > MOST_ANSWERS {
+        if !self.teacher.has_room_for(views) {
             return Ok(());
         }
         let bar = progress::bar("teacher", batches);

@@ -78,8 +78,8 @@ impl ConvShape {
     fn check(&self) {
         assert!(
             self.groups > 0
-                && self.in_channels % self.groups == 0
-                && self.out_channels % self.groups == 0
+                && self.in_channels.is_multiple_of(self.groups)
+                && self.out_channels.is_multiple_of(self.groups)
                 && self.stride[0] > 0
                 && self.stride[1] > 0,
             "conv: {self:?}"

@@ -348,17 +348,17 @@ fn tile<V: Vector, const R: usize, const G: usize>(
     for (k, b) in b.chunks_exact(groups).enumerate() {
         let b = &b[group..group + G];
         let b: [V; G] = std::array::from_fn(|g| V::load(&b[g]));
-        for r in 0..R {
+        for (r, sums) in sums.iter_mut().enumerate() {
             let a = V::splat(a.values[(row + r) * a.row + k * a.column]);
-            for g in 0..G {
-                sums[r][g] = a.mul_add(b[g], sums[r][g]);
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = a.mul_add(b, *sum);
             }
         }
     }
-    for r in 0..R {
+    for (r, sums) in sums.into_iter().enumerate() {
         let c = &mut c[(row + r) * groups + group..][..G];
-        for g in 0..G {
-            sums[r][g].store(&mut c[g]);
+        for (sum, c) in sums.into_iter().zip(c) {
+            sum.store(c);
         }
     }
 }

@@ -157,11 +157,11 @@ pub fn conv(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32], grad: &[
         dbias: vec![0.0; bias.len()],
     };
     for n in 0..shape.images {
-        for o in 0..shape.out_channels {
+        for (o, bias) in bias.iter().enumerate() {
             for i in 0..out_height {
                 for j in 0..out_width {
                     let y = ((n * shape.out_channels + o) * out_height + i) * out_width + j;
-                    out.y[y] += bias[o] as f64;
+                    out.y[y] += *bias as f64;
                     out.dbias[o] += grad[y] as f64;
                     for c in 0..inputs {
                         for u in 0..kernel_rows {

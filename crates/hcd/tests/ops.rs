@@ -134,7 +134,7 @@ fn window_attention_is_burns() {
                     });
                     Tensor::cat(rows.collect(), 1).reshape([area, head])
                 };
-                let bias = x[1].clone().slice([h..h + 1]).reshape([area, area]);
+                let bias = x[1].clone().narrow(0, h, 1).reshape([area, area]);
                 let scores = rows(0).matmul(rows(1).transpose()) / (head as f64).sqrt() + bias;
                 let scores = match windows.mask() {
                     Some(mask) => {

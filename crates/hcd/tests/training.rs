@@ -342,7 +342,7 @@ fn a_recorded_teacher_says_what_a_live_one_says_and_looks_once() {
     let expert = support::expert();
     let experiment = experiment(RESNET, "train = { epochs = 2, batch_size = 10 }");
     let mut direct = live(&expert, &experiment);
-    let mut recorded = Recorded::new(live(&expert, &experiment));
+    let mut recorded = Recorded::new(live(&expert, &experiment), usize::MAX);
     let answer = |output: TeacherOutput| {
         let bits = |tensor: Tensor<2>| tensor.into_data().iter::<f32>().map(f32::to_bits).collect();
         (bits(output.penultimate), bits(output.logits))

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::models::{Backbone, Network, Pass};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 const BINS: usize = 15;
@@ -51,7 +52,11 @@ impl Tally {
         let sum: f64 = logits.iter().map(|&z| f64::from(z - best).exp()).sum();
         // Ties count against the network, as do comparisons with NaN.
         let own = logits[label];
-        let ahead = logits.iter().enumerate().filter(|&(k, &z)| k != label && !(z < own)).count();
+        let ahead = logits
+            .iter()
+            .enumerate()
+            .filter(|&(k, &z)| k != label && z.partial_cmp(&own) != Some(Ordering::Less))
+            .count();
         let right = ahead == 0;
         self.top1 += usize::from(right);
         self.top5 += usize::from(ahead < 5);

@@ -14,10 +14,14 @@ use hcd_kernels::conv::ConvShape;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+/// From what forward kept and the output's gradient to the gradients of those of N inputs that need one.
+type Derivative<S, B, const N: usize> =
+    fn(S, FloatTensor<B>, needed: [bool; N]) -> [Option<FloatTensor<B>>; N];
+
 /// A backward step: from what the forward pass kept and the output's gradient to the gradients of the N inputs,
 /// at least of those that are needed.
 #[derive(Debug)]
-struct Step<S, B, const N: usize>(fn(S, FloatTensor<B>, needed: [bool; N]) -> [Option<FloatTensor<B>>; N])
+struct Step<S, B, const N: usize>(Derivative<S, B, N>)
 where
     B: KernelGradients;
 

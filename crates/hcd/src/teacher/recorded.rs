@@ -6,20 +6,29 @@ use crate::error::Result;
 use burn::tensor::{Tensor, TensorData};
 use std::collections::BTreeMap;
 
-/// Answers in memory, as f32: the penultimate feature of each (seed, epoch, sample).
+/// Answers in memory, as f32: the penultimate feature of each (seed, epoch, sample). Where memory is used up,
+/// the teacher looks at further views each time they come.
 #[derive(Debug)]
 pub struct Recorded {
     live: Live,
     width: usize,
     answers: BTreeMap<ViewKey, BTreeMap<u64, Vec<f32>>>,
+    stored: usize,
+    most: usize,
     asked: usize,
 }
 
 impl Recorded {
-    /// Remembers nothing yet.
-    pub fn new(live: Live) -> Self {
+    /// Remembers nothing yet, and never more than `most_bytes` of features.
+    pub fn new(live: Live, most_bytes: usize) -> Self {
         let width = live.width();
-        Self { live, width, answers: BTreeMap::new(), asked: 0 }
+        let most = most_bytes / (width * size_of::<f32>());
+        Self { live, width, answers: BTreeMap::new(), stored: 0, most, asked: 0 }
+    }
+
+    /// Whether the answers to so many views can all be remembered.
+    pub fn has_room_for(&self, views: usize) -> bool {
+        views <= self.most
     }
 
     /// How many views the network itself has looked at.
@@ -30,6 +39,7 @@ impl Recorded {
     /// Forgets every answer, to make room.
     pub fn clear(&mut self) {
         self.answers.clear();
+        self.stored = 0;
     }
 }
 
@@ -39,6 +49,10 @@ impl Teacher for Recorded {
         if !batch.ids.iter().all(|id| known.contains_key(id)) {
             let output = self.live.answer(batch, views)?;
             self.asked += batch.ids.len();
+            if self.stored + batch.ids.len() > self.most {
+                return Ok(output);
+            }
+            self.stored += batch.ids.len();
             let rows: Vec<f32> = output.penultimate.clone().into_data().iter::<f32>().collect();
             known.extend(batch.ids.iter().copied().zip(rows.chunks(self.width).map(<[f32]>::to_vec)));
             return Ok(output);

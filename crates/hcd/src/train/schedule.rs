@@ -166,7 +166,7 @@ mod tests {
             warmup_lr: 0.0,
             per: Per::Epoch,
         };
-        let expected = [0.0, 0.1 / 3.0, 0.2 / 3.0, 0.079_596_37, 0.065_796_34, 0.0505];
+        let expected = [0.0, 0.1 / 3.0, 0.2 / 3.0, 0.079_595_37, 0.065_796_34, 0.0505];
         for (epoch, want) in expected.into_iter().enumerate() {
             let got = schedule.lr(0.1, epoch as u64, 0.5, 10);
             assert!((got - want).abs() < 1e-7, "epoch {epoch}: {got}, expected {want}");
