@@ -58,6 +58,12 @@ pub enum Command {
         hcd evaluate --weights teacher.safetensors --data data/fashion-mnist --split train --json"
     )]
     Evaluate(EvaluateArgs),
+    /// Write weights as a file of their own, under timm's names
+    #[command(
+        after_help = "Examples:\n  hcd export --weights runs/student/student-best.safetensors --out student.safetensors\n  \
+        hcd export --weights runs/student/student.safetensors --out small.safetensors --precision f16"
+    )]
+    Export(ExportArgs),
     /// List the networks there are, with their parameters
     #[command(after_help = "Examples:\n  hcd models\n  hcd models --json")]
     Models(ListArgs),
@@ -207,6 +213,32 @@ pub struct EvaluateArgs {
     #[arg(long, value_enum, default_value = "test")]
     pub split: Split,
     /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Width {
+    /// 32-bit.
+    F32,
+    /// 16-bit, IEEE half.
+    F16,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Weights, a file that hcd wrote
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// File to write; there must be none of that name
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// How numbers are stored
+    #[arg(long, value_enum, default_value = "f32")]
+    pub precision: Width,
+    /// Print one JSON object instead of a line
     #[arg(long)]
     pub json: bool,
 }

@@ -37,6 +37,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Distill(args) => command::distill::run(args),
         Command::Compare(args) => command::compare::run(args),
         Command::Evaluate(args) => command::evaluate::run(args),
+        Command::Export(args) => command::export::run(args),
         Command::Models(args) => command::models::run(args),
         Command::Methods(args) => command::methods::run(args),
         Command::Recipe(args) => command::recipe::run(args),

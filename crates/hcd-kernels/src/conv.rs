@@ -3,9 +3,9 @@
 //! y[n, o, i, j] = Σ_{c, u, v} weight[o, c, u, v] · x[n, c, i·s + u − p, j·s + v − p], zero outside the image.
 //!
 //! Nothing is unrolled into columns. A few images are copied to planes with zero margins, one plane for each
-//! place of a row and column within the stride ([`planes`]); there every tap (u, v) of the kernel reads a
+//! place of a row and column within the stride (`planes.rs`); there every tap (u, v) of the kernel reads a
 //! contiguous run of the plane, at an offset of its own. So the convolution is a matrix product whose
-//! right-hand rows are overlapping runs ([`product`]); what falls on margins is not written out.
+//! right-hand rows are overlapping runs (`product.rs`); what falls on margins is not written out.
 
 mod grads;
 mod planes;

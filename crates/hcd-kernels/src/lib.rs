@@ -2,7 +2,7 @@
 //!
 //! Every function splits its work over rayon's current pool at places that depend on the shapes alone, and sums
 //! in a fixed order, so results are the same bits whatever the number of threads. Loops are compiled three
-//! times (portable, AVX2 + FMA, AVX-512) and chosen at run time: see [`Level`]. [`reference`] holds
+//! times (portable, AVX2 + FMA, AVX-512) and chosen at run time: see [`Level`]. [`mod@reference`] holds
 //! readable scalar versions that the tests compare with.
 
 #[macro_use]

@@ -80,12 +80,12 @@ pub fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).map_err(|source| Error::Io { path: path.to_owned(), action: "remove", source })
 }
 
-/// Whether a file of that name was being written by [`write`] when the program was killed.
+/// Whether a file of that name was being written by [`write()`] when the program was killed.
 pub fn is_unfinished(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".tmp")
 }
 
-/// Removes from a folder what [`write`] was writing when the program was killed.
+/// Removes from a folder what [`write()`] was writing when the program was killed.
 ///
 /// # Errors
 /// Where the folder cannot be read, or such a file not be removed.

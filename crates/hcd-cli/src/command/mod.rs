@@ -4,6 +4,7 @@ pub mod compare;
 pub mod demo;
 pub mod distill;
 pub mod evaluate;
+pub mod export;
 pub mod methods;
 pub mod models;
 pub mod recipe;
