@@ -3,7 +3,6 @@
 use crate::cell::Cell;
 use crate::{progress, session};
 use hcd::config::{Lesson, Resolved};
-use hcd::data::TrainLoader;
 use hcd::eval;
 use hcd::export::Loaded;
 use hcd::files;
@@ -130,13 +129,7 @@ impl Expert {
     /// Has the teacher look at every view of the run once, where the answers fit in memory.
     fn prepare(&mut self, experiment: &Experiment) -> anyhow::Result<()> {
         let recipe = &experiment.recipe;
-        let loader = TrainLoader::new(
-            experiment.train.clone(),
-            recipe.data.views,
-            &experiment.normalization,
-            recipe.train.batch_size,
-            recipe.seed,
-        )?;
+        let loader = experiment.loader()?;
         let batches = loader.batches_per_epoch() as u64 * recipe.train.epochs;
         let views = batches as usize * recipe.train.batch_size;
         if !self.teacher.has_room_for(views) {

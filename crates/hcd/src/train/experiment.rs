@@ -1,7 +1,7 @@
 //! A recipe made ready: data opened and split, the network's shape known.
 
 use crate::config::Recipe;
-use crate::data::{self, Dataset, ImageShape, Normalization};
+use crate::data::{self, Dataset, ImageShape, Normalization, TrainLoader};
 use crate::error::{Error, Result};
 use crate::export::Card;
 use crate::models::ModelConfig;
@@ -68,6 +68,15 @@ impl Experiment {
             fits("images of width", side, width)?;
         }
         Ok(experiment)
+    }
+
+    /// The batches of the training part, views drawn by the recipe's seed.
+    ///
+    /// # Errors
+    /// Where the data have fewer images than a batch, or the views do not suit them.
+    pub fn loader(&self) -> Result<TrainLoader> {
+        let Recipe { data, train, seed, .. } = &self.recipe;
+        TrainLoader::new(self.train.clone(), data.views, &self.normalization, train.batch_size, *seed)
     }
 
     /// Class names.

@@ -62,13 +62,7 @@ pub fn fit(
     observer: &mut dyn Observer,
 ) -> Result<Fitted> {
     let recipe = &experiment.recipe;
-    let loader = TrainLoader::new(
-        experiment.train.clone(),
-        recipe.data.views,
-        &experiment.normalization,
-        recipe.train.batch_size,
-        recipe.seed,
-    )?;
+    let loader = experiment.loader()?;
     let mut learner = Learner::new(experiment, objective)?;
     let mut history = History::default();
     if let Some(found) = run.map(|run| run.checkpoints().newest::<History>()).transpose()?.flatten() {

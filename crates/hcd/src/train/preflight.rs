@@ -2,7 +2,7 @@
 
 use super::run::vacant;
 use super::{Experiment, Learner, Objective};
-use crate::data::{Dataset, Subset, TrainLoader};
+use crate::data::{Dataset, Subset};
 use crate::error::{Error, Result};
 use crate::eval;
 use crate::export::Loaded;
@@ -71,8 +71,7 @@ fn accuracy_on_sample(teacher: &Loaded, experiment: &Experiment) -> Result<(f64,
 /// Where the data do not fill a batch, or the method does not suit the student.
 pub fn inspect_start(experiment: &Experiment, objective: &Objective) -> Result<usize> {
     let recipe = &experiment.recipe;
-    let (train, normalization) = (experiment.train.clone(), &experiment.normalization);
-    TrainLoader::new(train, recipe.data.views, normalization, recipe.train.batch_size, recipe.seed)?;
+    experiment.loader()?;
     let learner = Learner::new(experiment, objective).map_err(|error| match error {
         Error::Recipe(what) => Error::Recipe(format!(
             "method `{}` with student `{}`: {what}",

@@ -4,7 +4,7 @@
 
 use hcd::burn::tensor::Device;
 use hcd::config::{self, Resolved};
-use hcd::data::{Dataset, HostBatch, ImageShape, Memory, Normalization, TrainLoader};
+use hcd::data::{Dataset, HostBatch, ImageShape, Memory, Normalization};
 use hcd::export::{Card, Loaded};
 use hcd::methods::MethodConfig;
 use hcd::models::Network;
@@ -75,15 +75,7 @@ pub fn experiment(student: &str, rest: &str) -> Experiment {
 
 /// Every batch of an epoch.
 pub fn batches(experiment: &Experiment, epoch: u64) -> Vec<HostBatch> {
-    let recipe = &experiment.recipe;
-    let loader = TrainLoader::new(
-        experiment.train.clone(),
-        recipe.data.views,
-        &experiment.normalization,
-        recipe.train.batch_size,
-        recipe.seed,
-    );
-    loader.unwrap().epoch(epoch, 0).map(Result::unwrap).collect()
+    experiment.loader().unwrap().epoch(epoch, 0).map(Result::unwrap).collect()
 }
 
 /// The samples of several batches as one.
