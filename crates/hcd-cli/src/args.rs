@@ -49,7 +49,8 @@ pub enum Command {
     /// Compare methods over seeds: one table with mean and standard deviation; finished cells are not run again
     #[command(
         after_help = "Examples:\n  hcd compare recipes/compare-fashion-mnist.toml --out runs/compare\n  \
-        hcd compare recipes/demo.toml --methods scratch,kd --seeds 0,1,2"
+        hcd compare recipes/demo.toml --methods scratch,kd --seeds 0,1,2\n  \
+        hcd compare recipes/search-fashion-mnist.toml --on validation --out runs/search"
     )]
     Compare(CompareArgs),
     /// Evaluate weights on a data set
@@ -189,6 +190,27 @@ pub struct CompareArgs {
     /// Seeds, in place of the recipe's
     #[arg(long, value_delimiter = ',', value_name = "SEEDS", value_parser = whole(), allow_negative_numbers = true)]
     pub seeds: Option<Vec<u64>>,
+    /// Images that the table is on: validation to choose settings by, and test once they are chosen (compare.on)
+    #[arg(long, value_enum, value_name = "SPLIT")]
+    pub on: Option<Judge>,
+}
+
+/// Which images a comparison is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Judge {
+    /// The test images.
+    Test,
+    /// The held-out part of the training images; the test images are not read.
+    Validation,
+}
+
+impl From<Judge> for hcd::eval::Split {
+    fn from(judge: Judge) -> Self {
+        match judge {
+            Judge::Test => Self::Test,
+            Judge::Validation => Self::Validation,
+        }
+    }
 }
 
 /// Which part of a data set.

@@ -3,7 +3,7 @@
 use crate::output;
 use crate::progress::TrainingBar;
 use hcd::config::Resolved;
-use hcd::eval;
+use hcd::eval::{self, Split};
 use hcd::export;
 use hcd::files;
 use hcd::models::{Network, Parameters};
@@ -31,6 +31,8 @@ pub struct Cell<'a> {
     pub experiment: &'a Experiment,
     /// Its folder.
     pub folder: &'a Path,
+    /// Which images its result is on.
+    pub split: Split,
 }
 
 impl Cell<'_> {
@@ -49,6 +51,15 @@ impl Cell<'_> {
             .map_err(|e| hcd::Error::Run(format!("{}: not as written ({e})", path.display())))?;
         let (run, _) = RunFolder::open(self.folder)?;
         self.check_recipe(&outcome.recipe)?;
+        if outcome.split != self.split {
+            return Err(hcd::Error::Run(format!(
+                "{}: its result is on {} images, asked for are {} images; name another folder with --out",
+                self.folder.display(),
+                outcome.split,
+                self.split
+            ))
+            .into());
+        }
         Ok(Some(Entry { outcome, epochs: run.metrics()? }))
     }
 
@@ -87,20 +98,19 @@ impl Cell<'_> {
         Ok(Entry { outcome, epochs: fitted.history.epochs })
     }
 
-    /// Looks at the test images, once: with the last epoch's weights, and the chosen one's.
+    /// Looks at the images of the split, once: with the last epoch's weights, and the chosen one's.
     fn outcome(&self, run: &RunFolder, fitted: &Fitted, seconds: f64) -> anyhow::Result<Outcome> {
-        let test = |network: &Network| {
-            let Experiment { test, normalization, device, .. } = self.experiment;
-            eval::evaluate(network, test, normalization, device, &mut |_| {})
-        };
-        let last = test(&fitted.network)?;
+        let Experiment { normalization, device, .. } = self.experiment;
+        let images = self.experiment.images(self.split).unwrap_or(&self.experiment.test);
+        let measure = |network: &Network| eval::evaluate(network, images, normalization, device, &mut |_| {});
+        let last = measure(&fitted.network)?;
         let epochs = fitted.history.epochs.len() as u64;
         let chosen = match fitted.history.best {
             None => None,
             Some(best) => {
                 let top1 = match best.epoch == epochs {
                     true => last.top1,
-                    false => test(&export::load(&run.best(), &self.experiment.device)?.network)?.top1,
+                    false => measure(&export::load(&run.best(), device)?.network)?.top1,
                 };
                 Some(ChosenEpoch { epoch: best.epoch, validation_top1: best.top1, top1 })
             }
@@ -108,6 +118,7 @@ impl Cell<'_> {
         Ok(Outcome {
             name: self.label.to_owned(),
             seed: self.experiment.recipe.seed,
+            split: self.split,
             top1: last.top1,
             top5: last.top5,
             loss: last.loss,

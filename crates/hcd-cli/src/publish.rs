@@ -96,8 +96,10 @@ fn write_page(
 }
 
 fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
+    let summaries = report::summarise(entries);
+    let split = summaries.first().map(|row| row.split).unwrap_or_default();
     let mut rows = Vec::new();
-    for row in report::summarise(entries) {
+    for row in summaries {
         rows.push(vec![
             row.name,
             row.top1.to_string(),
@@ -118,7 +120,14 @@ fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
         ]);
     }
     output::table(
-        &["method", "test top-1, last epoch", "test top-1, chosen epoch", "seconds", "parameters", "runs"],
+        &[
+            "method",
+            &format!("{split} top-1, last epoch"),
+            &format!("{split} top-1, chosen epoch"),
+            "seconds",
+            "parameters",
+            "runs",
+        ],
         &rows,
     );
 }

@@ -3,7 +3,7 @@
 use crate::cell::Cell;
 use crate::{progress, session};
 use hcd::config::{Lesson, Resolved};
-use hcd::eval;
+use hcd::eval::{self, Split};
 use hcd::export::Loaded;
 use hcd::files;
 use hcd::models::{Network, Parameters};
@@ -24,6 +24,7 @@ pub struct Round<'a> {
     experiment: &'a Experiment,
     methods: &'a [Lesson],
     folder: &'a Path,
+    split: Split,
     expert: Option<Expert>,
 }
 
@@ -49,7 +50,8 @@ impl<'a> Round<'a> {
             true => Some(Expert::new(session::load_teacher(experiment)?, experiment)),
             false => None,
         };
-        let mut round = Self { resolved, experiment, methods, folder, expert };
+        let split = resolved.recipe.compare.as_ref().map(|compare| compare.on).unwrap_or_default();
+        let mut round = Self { resolved, experiment, methods, folder, split, expert };
         let mut learned = 0;
         for lesson in methods {
             learned += inspect_start(experiment, &round.objective(lesson))?;
@@ -90,8 +92,13 @@ impl<'a> Round<'a> {
             resolved.recipe.teacher =
                 self.resolved.recipe.teacher.clone().filter(|_| lesson.method.is_some());
             let folder = self.folder.join(&lesson.label).join(format!("seed-{seed}"));
-            let cell =
-                Cell { label: &lesson.label, resolved: &resolved, experiment: &experiment, folder: &folder };
+            let cell = Cell {
+                label: &lesson.label,
+                resolved: &resolved,
+                experiment: &experiment,
+                folder: &folder,
+                split: self.split,
+            };
             if let Some(entry) = cell.finished()? {
                 entries.push(entry);
                 continue;
@@ -104,11 +111,12 @@ impl<'a> Round<'a> {
         Ok(entries)
     }
 
-    /// The teacher's own row, its accuracy on the test images among it.
+    /// The teacher's own row, its accuracy on the images of the split among it.
     pub fn teacher_line(&self) -> anyhow::Result<Option<TeacherLine>> {
         let Some(expert) = &self.expert else { return Ok(None) };
         let Experiment { test, device, .. } = self.experiment;
-        let result = eval::evaluate(&expert.network, test, &expert.normalization, device, &mut |_| {})?;
+        let images = self.experiment.images(self.split).unwrap_or(test);
+        let result = eval::evaluate(&expert.network, images, &expert.normalization, device, &mut |_| {})?;
         Ok(Some(TeacherLine {
             name: expert.name.clone(),
             top1: result.top1,

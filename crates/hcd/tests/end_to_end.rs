@@ -7,7 +7,7 @@ mod support;
 use hcd::burn::tensor::Device;
 use hcd::config::{self, Resolved};
 use hcd::data::idx;
-use hcd::eval;
+use hcd::eval::{self, Split};
 use hcd::export::{self, Card, Loaded};
 use hcd::files;
 use hcd::methods::MethodConfig;
@@ -126,6 +126,7 @@ fn from_files_to_a_report() {
     let outcome = Outcome {
         name: "hcd".to_owned(),
         seed: 0,
+        split: Split::Test,
         top1: last.top1,
         top5: last.top5,
         loss: last.loss,

@@ -5,6 +5,7 @@ use crate::publish;
 use crate::round::Round;
 use crate::session;
 use hcd::config::{self, CompareConfig, Lesson};
+use hcd::eval::Split;
 use hcd::methods::METHODS;
 use hcd::train::{Experiment, inspect_folder};
 
@@ -18,8 +19,9 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
         (None, Some(compare)) => compare.methods.clone(),
         (None, None) => METHODS.iter().map(|method| Lesson::named(method.name)).collect(),
     };
+    let on = args.on.map(Split::from).or(listed.as_ref().map(|compare| compare.on)).unwrap_or_default();
     let seeds = args.seeds.or(listed.map(|compare| compare.seeds)).unwrap_or_else(|| vec![0, 1, 2]);
-    recipe.compare = Some(CompareConfig { methods: methods.clone(), seeds: seeds.clone() });
+    recipe.compare = Some(CompareConfig { methods: methods.clone(), seeds: seeds.clone(), on });
     let problems = recipe.check();
     if !problems.is_empty() {
         return Err(hcd::Error::Recipe(problems.join("; ")).into());

@@ -5,6 +5,7 @@ use crate::cell::Cell;
 use crate::publish;
 use crate::session;
 use hcd::config::{self, Origin, Resolved};
+use hcd::eval::Split;
 use hcd::train::{Experiment, Objective, RunFolder, inspect_folder};
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,7 @@ pub fn finish(
     folder: &Path,
     place: &RunPlace,
 ) -> anyhow::Result<()> {
-    let cell = Cell { label: objective.name(), resolved, experiment, folder };
+    let cell = Cell { label: objective.name(), resolved, experiment, folder, split: Split::Test };
     let entry = match cell.finished()? {
         Some(entry) => entry,
         None => cell.run(objective)?,

@@ -5,6 +5,8 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
+pub mod refusals;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,19 @@ use tempfile::TempDir;
 
 /// The program under test.
 const HCD: &str = env!("CARGO_BIN_EXE_hcd");
+
+/// What a finished run holds.
+pub const RUN: [&str; 9] = [
+    "checkpoints",
+    "metrics.jsonl",
+    "recipe.toml",
+    "report.html",
+    "result.json",
+    "run.json",
+    "student-best.safetensors",
+    "student.safetensors",
+    "timing.json",
+];
 
 /// Far beyond what any command here takes; what runs so long hangs.
 const HANGS: Duration = Duration::from_secs(120);

@@ -8,6 +8,7 @@ mod resolve;
 pub use resolve::{Origin, Override, Resolved, from_text, load, parse_override};
 
 use crate::data::ViewPolicy;
+use crate::eval::Split;
 use crate::methods::MethodConfig;
 use crate::models::ModelSpec;
 use crate::train::{OptimizerConfig, ScheduleConfig};
@@ -114,6 +115,9 @@ pub struct CompareConfig {
     pub methods: Vec<Lesson>,
     /// Seeds.
     pub seeds: Vec<u64>,
+    /// Which images the table's figures are on: `test`, or `validation` to choose settings by.
+    #[serde(default)]
+    pub on: Split,
 }
 
 /// A row of a comparison: labels alone, or a method that has a teacher; its name, perhaps a label to tell
@@ -232,6 +236,10 @@ impl Recipe {
                 if compare.seeds[..index].contains(seed) {
                     add("compare", vec![format!("seeds has {seed} more than once")]);
                 }
+            }
+            if compare.on == Split::Validation && share == 0.0 {
+                let what = "on = \"validation\" needs held-out images, but data.validation = 0";
+                add("compare", vec![what.to_owned()]);
             }
             if compare.methods.is_empty() || compare.seeds.is_empty() {
                 add("compare", vec!["methods and seeds must each have at least one entry".to_owned()]);

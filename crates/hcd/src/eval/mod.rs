@@ -9,11 +9,32 @@ use crate::models::{Backbone, Network, Pass};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use std::fmt;
 use std::sync::Arc;
 
 const BINS: usize = 15;
 /// Images a forward pass in evaluation.
 pub const BATCH: usize = 250;
+
+/// Which images a figure is on. Settings are chosen on validation data, results are told on test data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// The test images.
+    #[default]
+    Test,
+    /// The part of the training images that is held out.
+    Validation,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Split::Test => "test",
+            Split::Validation => "validation",
+        })
+    }
+}
 
 /// How a network does on a data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,16 +1,17 @@
 //! The outcome of one training, as `result.json` keeps it.
 
+use crate::eval::Split;
 use crate::train::EpochRecord;
 use serde::{Deserialize, Serialize};
 
-/// The epoch that did best on validation data, and how its weights do on test data.
+/// The epoch that did best on validation data, and how its weights do on the images that are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ChosenEpoch {
     /// Counted from 1.
     pub epoch: u64,
     /// Accuracy on the held-out validation part, in percent.
     pub validation_top1: f64,
-    /// Accuracy on the test images, in percent.
+    /// Accuracy on the images of [`Outcome::split`], in percent.
     pub top1: f64,
 }
 
@@ -21,11 +22,13 @@ pub struct Outcome {
     pub name: String,
     /// Seed of the run.
     pub seed: u64,
-    /// Accuracy of the *last* epoch's weights on the test images, in percent.
+    /// Which images the figures are on.
+    pub split: Split,
+    /// Accuracy of the *last* epoch's weights on these images, in percent.
     pub top1: f64,
     /// Their top-5 accuracy, in percent.
     pub top5: f64,
-    /// Their loss on the test images, in nats.
+    /// Their loss, in nats.
     pub loss: f64,
     /// Their expected calibration error.
     pub calibration_error: f64,

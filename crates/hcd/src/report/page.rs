@@ -4,6 +4,7 @@ use super::progress::{classes, curves, terms};
 use super::summary::{NONE, Summary, TeacherLine, methods, summarise, thousands};
 use super::{Entry, Outcome};
 use crate::error::Result;
+use crate::eval::Split;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -73,14 +74,15 @@ pub fn page(report: &Page<'_>) -> Result<String> {
 
 fn results(report: &Page<'_>) -> Markup {
     let rows = summarise(report.entries);
+    let split = rows.first().map_or(Split::Test, |row| row.split);
     html! {
         section {
             h2 { "Results" }
             div.wide { table {
                 thead { tr {
                     th scope="col" { "Method" }
-                    th scope="col" { "Top-1, last epoch" small { "% of test images" } }
-                    th scope="col" { "Top-1, chosen epoch" small { "% of test images" } }
+                    th scope="col" { "Top-1, last epoch" small { "% of " (split) " images" } }
+                    th scope="col" { "Top-1, chosen epoch" small { "% of " (split) " images" } }
                     th scope="col" { "Time" small { "seconds" } }
                     th scope="col" { "Parameters" small { "of the model" } }
                     th scope="col" { "Heads" small { "parameters, dropped" } }
@@ -91,8 +93,8 @@ fn results(report: &Page<'_>) -> Markup {
                     @for row in &rows { (row_of(row)) }
                 }
             } }
-            (reading(&rows, report.teacher.as_ref()))
-            (runs(report.entries))
+            (reading(&rows, split, report.teacher.as_ref()))
+            (runs(report.entries, split))
         }
     }
 }
@@ -126,14 +128,18 @@ fn row_of(row: &Summary) -> Markup {
 }
 
 /// How to read the table.
-fn reading(rows: &[Summary], teacher: Option<&TeacherLine>) -> Markup {
+fn reading(rows: &[Summary], split: Split, teacher: Option<&TeacherLine>) -> Markup {
     html! {
         p.note {
-            "Test data was read only after training. "
+            @match split {
+                Split::Test => "Test data was read only after training. ",
+                Split::Validation => "Test data was not read: the figures are on held-out validation data, to choose by. ",
+            }
             b { "Last epoch" } ": the weights with which training ended. "
             @if rows.iter().any(|row| row.chosen_top1.is_some()) {
-                b { "Chosen epoch" } ": the weights of the epoch that did best on held-out validation data; "
-                "test data had no part in the choice. "
+                b { "Chosen epoch" } ": the weights of the epoch that did best on held-out validation data"
+                @if split == Split::Test { "; test data had no part in the choice" }
+                ". "
             } @else {
                 "No epoch was chosen, for no validation data was held out. "
             }
@@ -149,7 +155,7 @@ fn reading(rows: &[Summary], teacher: Option<&TeacherLine>) -> Markup {
     }
 }
 
-fn runs(entries: &[Entry]) -> Markup {
+fn runs(entries: &[Entry], split: Split) -> Markup {
     html! {
         details {
             summary { "Every run" }
@@ -170,7 +176,7 @@ fn runs(entries: &[Entry]) -> Markup {
                 } }
                 tbody { @for entry in entries { (run(&entry.outcome)) } }
             } }
-            p.note { "All figures but validation top-1 are on test images." }
+            p.note { "All figures but validation top-1 are on " (split) " images." }
         }
     }
 }

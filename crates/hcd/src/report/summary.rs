@@ -4,6 +4,7 @@
 
 use super::{Entry, Outcome};
 use crate::error::{Error, Result};
+use crate::eval::Split;
 use std::fmt;
 
 /// Stands in a cell that has no figure.
@@ -43,9 +44,11 @@ pub struct Summary {
     pub name: String,
     /// How many there are.
     pub runs: usize,
-    /// Accuracy of the last epoch's weights on the test images, in percent.
+    /// Which images the figures are on.
+    pub split: Split,
+    /// Accuracy of the last epoch's weights on them, in percent.
     pub top1: Stat,
-    /// Accuracy of the chosen epoch's weights on the test images, in percent; none unless every run chose one.
+    /// Accuracy of the chosen epoch's weights on them, in percent; none unless every run chose one.
     pub chosen_top1: Option<Stat>,
     /// Wall-clock seconds of training, validation included.
     pub seconds: Stat,
@@ -60,7 +63,7 @@ pub struct Summary {
 pub struct TeacherLine {
     /// Name of its model.
     pub name: String,
-    /// Its accuracy on the test images, in percent.
+    /// Its accuracy on the images that the others' figures are on, in percent.
     pub top1: f64,
     /// Numbers that it learned.
     pub parameters: usize,
@@ -97,6 +100,7 @@ pub fn summarise(entries: &[Entry]) -> Vec<Summary> {
         Summary {
             name: first.name.clone(),
             runs: method.runs.len(),
+            split: first.split,
             top1: stat(|outcome| outcome.top1),
             chosen_top1: chosen.collect::<Option<Vec<_>>>().map(|values| Stat::of(&values)),
             seconds: stat(|outcome| outcome.seconds),
@@ -109,9 +113,10 @@ pub fn summarise(entries: &[Entry]) -> Vec<Summary> {
 
 /// The rows as a GitHub table, the teacher's first.
 pub fn markdown(summaries: &[Summary], teacher: Option<&TeacherLine>) -> String {
-    let mut table = String::from(
-        "| Method | Top-1, last epoch | Top-1, chosen epoch | Seconds | Student parameters | Heads (dropped) | Runs |\n\
-         |:--|--:|--:|--:|--:|--:|--:|\n",
+    let split = summaries.first().map_or(Split::Test, |summary| summary.split);
+    let mut table = format!(
+        "| Method | Top-1 on {split} images, last epoch | Chosen epoch | Seconds | Student parameters | \
+         Heads (dropped) | Runs |\n|:--|--:|--:|--:|--:|--:|--:|\n",
     );
     let mut row = |cells: [String; 7]| table.extend(["| ", &cells.join(" | "), " |\n"]);
     if let Some(teacher) = teacher {
@@ -165,9 +170,10 @@ pub(super) fn thousands(number: usize) -> String {
     text
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "name",
     "seed",
+    "split",
     "top1",
     "top5",
     "loss",
@@ -203,6 +209,7 @@ fn record(outcome: &Outcome) -> [String; COLUMNS.len()] {
     [
         outcome.name.clone(),
         outcome.seed.to_string(),
+        outcome.split.to_string(),
         outcome.top1.to_string(),
         outcome.top5.to_string(),
         outcome.loss.to_string(),
@@ -229,6 +236,7 @@ mod tests {
         let outcome = Outcome {
             name: name.into(),
             seed,
+            split: Split::Test,
             top1,
             top5: 99.5,
             loss: 0.25,
@@ -291,7 +299,7 @@ mod tests {
         let teacher =
             TeacherLine { name: "resnet18".into(), top1: 95.0, parameters: 11_220_132, seconds: Some(12.34) };
         let expected = "\
-| Method | Top-1, last epoch | Top-1, chosen epoch | Seconds | Student parameters | Heads (dropped) | Runs |
+| Method | Top-1 on test images, last epoch | Chosen epoch | Seconds | Student parameters | Heads (dropped) | Runs |
 |:--|--:|--:|--:|--:|--:|--:|
 | **Teacher** resnet18 | 95.00 | – | 12.3 (its answers) | 11,220,132 (teacher) | – | – |
 | HCD | 92.50 ± 1.80 | 92.00 ± 0.87 | 101.0 ± 1.0 | 1,234,567 | 89,012 | 3 |
@@ -304,9 +312,9 @@ mod tests {
     #[test]
     fn csv_to_the_letter() {
         let expected = "\
-name,seed,top1,top5,loss,calibration_error,chosen_epoch,chosen_validation_top1,chosen_top1,seconds,epochs,parameters,head_parameters,recipe
-HCD,0,91,99.5,0.25,0.03,7,90.5,91.5,100,10,1234567,89012,ab12
-\"a|b, \"\"c\"\"\",0,88.123,99.5,0.25,0.03,,,,100,10,1234567,89012,ab12
+name,seed,split,top1,top5,loss,calibration_error,chosen_epoch,chosen_validation_top1,chosen_top1,seconds,epochs,parameters,head_parameters,recipe
+HCD,0,test,91,99.5,0.25,0.03,7,90.5,91.5,100,10,1234567,89012,ab12
+\"a|b, \"\"c\"\"\",0,test,88.123,99.5,0.25,0.03,,,,100,10,1234567,89012,ab12
 ";
         assert_eq!(csv(&runs()[..2]).unwrap(), expected);
     }

@@ -6,7 +6,7 @@
 use super::curves::PALETTE;
 use super::page::STYLE;
 use super::{ChosenEpoch, Entry, Outcome, Page, TeacherLine, page, summarise};
-use crate::eval::Evaluation;
+use crate::eval::{Evaluation, Split};
 use crate::train::{EpochRecord, TermRecord};
 
 /// A method's name, its seeds, and its loss terms with their weights.
@@ -74,6 +74,7 @@ fn entry(method: u64, seed: u64, epochs: u64, plan: &Plan, validated: bool) -> E
     let outcome = Outcome {
         name: plan.name.into(),
         seed,
+        split: Split::Test,
         top1,
         top5: 99.4,
         loss: 0.412,

@@ -3,6 +3,7 @@
 use crate::config::Recipe;
 use crate::data::{self, Dataset, ImageShape, Normalization, TrainLoader};
 use crate::error::{Error, Result};
+use crate::eval::Split;
 use crate::export::Card;
 use crate::models::ModelConfig;
 use burn::tensor::Device;
@@ -77,6 +78,14 @@ impl Experiment {
     pub fn loader(&self) -> Result<TrainLoader> {
         let Recipe { data, train, seed, .. } = &self.recipe;
         TrainLoader::new(self.train.clone(), data.views, &self.normalization, train.batch_size, *seed)
+    }
+
+    /// The images of a split; of the held-out part, none where none was held out.
+    pub fn images(&self, split: Split) -> Option<&Arc<dyn Dataset>> {
+        match split {
+            Split::Test => Some(&self.test),
+            Split::Validation => self.validation.as_ref(),
+        }
     }
 
     /// Class names.

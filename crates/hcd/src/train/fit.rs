@@ -117,9 +117,9 @@ fn run_epoch(
     }
     let network = learner.exported();
     let validation = validate(experiment, &network)?;
-    if let Some(loss) = validation.as_ref().map(|found| found.loss).filter(|loss| !loss.is_finite()) {
+    if let Some(what) = broken(&network, validation.as_ref()) {
         return Err(Error::Run(format!(
-            "the validation loss is {loss} after epoch {}: lower optimizer.lr, or set train.clip_norm",
+            "{what} after epoch {}: lower optimizer.lr, or set train.clip_norm",
             epoch + 1
         )));
     }
@@ -142,6 +142,16 @@ fn validate(experiment: &Experiment, network: &Network) -> Result<Option<Evaluat
         eval::evaluate(network, dataset, &experiment.normalization, &experiment.device, &mut |_| {})
     };
     experiment.validation.as_ref().map(evaluate).transpose()
+}
+
+/// What no longer is a number, where an epoch's last step broke the network: no later batch would tell.
+fn broken(network: &Network, validation: Option<&Evaluation>) -> Option<String> {
+    if let Some(loss) = validation.map(|found| found.loss).filter(|loss| !loss.is_finite()) {
+        return Some(format!("the validation loss is {loss}"));
+    }
+    let mut tensors = weights::snapshot(network).into_iter();
+    let (name, _) = tensors.find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite()))?;
+    Some(format!("the weights `{name}` are not numbers any more"))
 }
 
 fn progress(history: &History, loader: &TrainLoader, epochs: u64) -> Progress {

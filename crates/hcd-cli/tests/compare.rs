@@ -1,0 +1,166 @@
+//! Comparisons: methods by seeds, and the demo, which is one.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::SystemTime;
+use support::{RUN, World, idx, write_data};
+
+/// When each file of a comparison's cells was last written.
+fn written(world: &World, folder: &str) -> BTreeMap<String, SystemTime> {
+    let cells = world.tree(folder).into_keys().filter(|name| name.matches('/').count() == 2);
+    let time = |name: &String| Path::new(folder).join(name).display().to_string();
+    let files: Vec<String> = cells.filter(|name| !name.ends_with('/')).collect();
+    files
+        .into_iter()
+        .map(|name| {
+            let path = world.path(&time(&name));
+            (name, path.metadata().unwrap().modified().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn a_finished_comparison_is_read_and_not_run_again() {
+    let world = World::new();
+    let line = "compare student.toml --methods scratch,hcd --seeds 0,1 --out all --json";
+    let first = world.hcd(line).succeeded();
+    assert_eq!(first.epochs_told(), 2 * 2 * 2);
+    let result = first.json();
+    let cells: Vec<_> = result["methods"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cell| (cell["name"].as_str().unwrap().to_owned(), cell["seed"].as_u64().unwrap()))
+        .collect();
+    let expected = [("scratch", 0), ("scratch", 1), ("hcd", 0), ("hcd", 1)];
+    assert_eq!(cells, expected.map(|(name, seed)| (name.to_owned(), seed)));
+    assert_eq!(result["teacher"]["name"], "swin_small_patch2");
+    for (name, seed) in expected {
+        let files: Vec<_> = RUN.into_iter().filter(|name| *name != "report.html").collect();
+        assert_eq!(world.list(&format!("all/{name}/seed-{seed}")), files);
+    }
+    assert_eq!(
+        world.list("all"),
+        ["hcd", "recipe.toml", "report.html", "results.csv", "results.md", "scratch"]
+    );
+    assert_eq!(world.text("all/results.csv").lines().count(), 1 + 4);
+
+    let before = written(&world, "all");
+    let again = world.hcd(line).succeeded();
+    assert_eq!(again.epochs_told(), 0, "{again}");
+    assert_eq!(again.json()["methods"], result["methods"]);
+    assert_eq!(written(&world, "all"), before);
+
+    // One more seed: that alone is run.
+    let more = world.hcd("compare student.toml --methods scratch,hcd --seeds 0,1,2 --out all").succeeded();
+    assert_eq!(more.epochs_told(), 2 * 2);
+    let after = written(&world, "all");
+    assert!(before.iter().all(|(name, time)| after[name] == *time));
+
+    // Another recipe is not mixed in.
+    world
+        .hcd("compare student.toml --methods scratch,hcd --seeds 0 --out all --lr 0.01")
+        .refused(&["all/scratch/seed-0: was run with another recipe", "--out"]);
+}
+
+/// To choose by: figures of the held-out images, and test images that need not even be readable for it.
+#[test]
+fn a_comparison_on_validation_data_leaves_the_test_images_alone() {
+    let world = World::new();
+    let line = "compare student.toml --methods scratch,kd --seeds 0 --on validation --out choose --json";
+    let result = world.hcd(line).succeeded().json();
+    for cell in result["methods"].as_array().unwrap() {
+        let (name, epochs) = (
+            cell["name"].as_str().unwrap(),
+            world.text(&format!("choose/{}/seed-0/metrics.jsonl", cell["name"].as_str().unwrap())),
+        );
+        let last: serde_json::Value = serde_json::from_str(epochs.lines().last().unwrap()).unwrap();
+        assert_eq!(
+            (&cell["split"], &cell["top1"]),
+            (&"validation".into(), &last["validation"]["top1"]),
+            "{name}"
+        );
+        assert_eq!(cell["chosen"]["top1"], cell["chosen"]["validation_top1"], "{name}");
+    }
+    assert!(world.text("choose/results.md").contains("Top-1 on validation images"));
+    assert!(world.text("choose/report.html").contains("Test data was not read"));
+    assert!(world.text("choose/recipe.toml").contains("on = \"validation\""));
+
+    // Other labels of the test images change nothing.
+    let labels = "data/t10k-labels-idx1-ubyte";
+    let mut bytes = world.read(labels);
+    bytes[8..].rotate_left(1);
+    world.write(labels, bytes);
+    let other = world.hcd(&line.replace("choose", "other")).succeeded().json();
+    assert_eq!(other["teacher"]["top1"], result["teacher"]["top1"]);
+    for (one, two) in other["methods"].as_array().unwrap().iter().zip(result["methods"].as_array().unwrap()) {
+        assert_eq!((&one["top1"], &one["loss"]), (&two["top1"], &two["loss"]));
+    }
+
+    // A cell tells of one split.
+    world.hcd("compare student.toml --methods scratch --seeds 0 --out choose").refused(&[
+        "choose/scratch/seed-0",
+        "on validation images",
+        "test images",
+        "--out",
+    ]);
+    world
+        .hcd("compare student.toml --methods scratch --on validation --out no --set data.validation=0")
+        .refused(&["compare.on = \"validation\" needs held-out images", "data.validation = 0"]);
+}
+
+/// The demo's own recipe, on files of its names where it is run: small ones.
+#[test]
+fn the_demo_compares_three_ways_to_train() {
+    let world = World::new();
+    write_data(&world.path("data/fashion-mnist"), 3);
+    // The demo's batches are of 64 images: twice the 60.
+    let twice = |name: &str, dims: &[usize], header: usize| {
+        let name = format!("data/fashion-mnist/{name}");
+        world.write(&name, idx(dims, &world.read(&name)[header..].repeat(2)));
+    };
+    twice("train-images-idx3-ubyte", &[120, 12, 12], 16);
+    twice("train-labels-idx1-ubyte", &[120], 8);
+    std::fs::create_dir(world.path("teachers")).unwrap();
+    world.write("teachers/swin_small_patch2-fashion-mnist.safetensors", world.read("teacher.safetensors"));
+
+    let ran = world.hcd("demo --epochs 2 --seed 4 --out demo --json").succeeded();
+    assert_eq!(ran.epochs_told(), 3 * 2);
+    let result = ran.json();
+    let rows = result["methods"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| &row["name"]).collect::<Vec<_>>(), ["scratch", "kd", "hcd"]);
+    assert!(rows.iter().all(|row| row["seed"] == 4 && row["epochs"] == 2), "{result}");
+    assert_eq!(result["teacher"]["name"], "swin_small_patch2");
+    let report = ["hcd", "kd", "recipe.toml", "report.html", "results.csv", "results.md", "scratch"];
+    assert_eq!(world.list("demo"), report);
+}
+
+#[test]
+fn a_killed_comparison_goes_on() {
+    let world = World::new();
+    let line = |out: &str| {
+        format!(
+            "compare student.toml --epochs 6 --set train.checkpoint_steps=1 --methods scratch,kd --seeds 3 --out {out}"
+        )
+    };
+    world.hcd(&line("whole")).succeeded();
+    // Killed in each cell: at its first checkpoint, and at one in its second epoch.
+    let mut killed = 0;
+    for cell in ["scratch", "kd"] {
+        for at in ["checkpoints", "student-best.safetensors"] {
+            let path = world.path(&format!("cut/{cell}/seed-3/{at}"));
+            killed += usize::from(world.kill_when(&line("cut"), || path.exists()));
+        }
+    }
+    assert!(killed >= 2, "the runs were over before they could be killed");
+    world.hcd(&line("cut")).succeeded();
+    for cell in ["scratch", "kd"] {
+        for file in ["student.safetensors", "metrics.jsonl", "recipe.toml"] {
+            let of = |out: &str| world.read(&format!("{out}/{cell}/seed-3/{file}"));
+            assert!(of("whole") == of("cut"), "{cell}: {file} differs");
+        }
+    }
+}
