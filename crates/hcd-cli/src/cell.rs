@@ -101,7 +101,7 @@ impl Cell<'_> {
     /// Looks at the images of the split, once: with the last epoch's weights, and the chosen one's.
     fn outcome(&self, run: &RunFolder, fitted: &Fitted, seconds: f64) -> anyhow::Result<Outcome> {
         let Experiment { normalization, device, .. } = self.experiment;
-        let images = self.experiment.images(self.split).unwrap_or(&self.experiment.test);
+        let images = self.experiment.images(self.split)?;
         let measure = |network: &Network| eval::evaluate(network, images, normalization, device, &mut |_| {});
         let last = measure(&fitted.network)?;
         let epochs = fitted.history.epochs.len() as u64;

@@ -114,8 +114,8 @@ impl<'a> Round<'a> {
     /// The teacher's own row, its accuracy on the images of the split among it.
     pub fn teacher_line(&self) -> anyhow::Result<Option<TeacherLine>> {
         let Some(expert) = &self.expert else { return Ok(None) };
-        let Experiment { test, device, .. } = self.experiment;
-        let images = self.experiment.images(self.split).unwrap_or(test);
+        let images = self.experiment.images(self.split)?;
+        let device = &self.experiment.device;
         let result = eval::evaluate(&expert.network, images, &expert.normalization, device, &mut |_| {})?;
         Ok(Some(TeacherLine {
             name: expert.name.clone(),

@@ -80,11 +80,17 @@ impl Experiment {
         TrainLoader::new(self.train.clone(), data.views, &self.normalization, train.batch_size, *seed)
     }
 
-    /// The images of a split; of the held-out part, none where none was held out.
-    pub fn images(&self, split: Split) -> Option<&Arc<dyn Dataset>> {
-        match split {
-            Split::Test => Some(&self.test),
-            Split::Validation => self.validation.as_ref(),
+    /// The images of a split.
+    ///
+    /// # Errors
+    /// For the held-out part, where none was held out.
+    pub fn images(&self, split: Split) -> Result<&Arc<dyn Dataset>> {
+        match (split, &self.validation) {
+            (Split::Test, _) => Ok(&self.test),
+            (Split::Validation, Some(held_out)) => Ok(held_out),
+            (Split::Validation, None) => {
+                Err(Error::Recipe("no images are held out: data.validation must be above 0".to_owned()))
+            }
         }
     }
 
