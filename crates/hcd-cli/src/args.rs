@@ -200,7 +200,7 @@ pub struct CompareArgs {
 pub enum Judge {
     /// The test images.
     Test,
-    /// The held-out part of the training images; the test images are not read.
+    /// The held-out part of the training images; the test images have no part in it.
     Validation,
 }
 

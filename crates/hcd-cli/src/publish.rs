@@ -97,7 +97,7 @@ fn write_page(
 
 fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
     let summaries = report::summarise(entries);
-    let split = summaries.first().map(|row| row.split).unwrap_or_default();
+    let split = report::split_of(&summaries);
     let mut rows = Vec::new();
     for row in summaries {
         rows.push(vec![

@@ -66,17 +66,15 @@ fn a_finished_comparison_is_read_and_not_run_again() {
         .refused(&["all/scratch/seed-0: was run with another recipe", "--out"]);
 }
 
-/// To choose by: figures of the held-out images, and test images that need not even be readable for it.
+/// To choose by: figures of the held-out images, which the labels of the test images have no part in.
 #[test]
 fn a_comparison_on_validation_data_leaves_the_test_images_alone() {
     let world = World::new();
     let line = "compare student.toml --methods scratch,kd --seeds 0 --on validation --out choose --json";
     let result = world.hcd(line).succeeded().json();
     for cell in result["methods"].as_array().unwrap() {
-        let (name, epochs) = (
-            cell["name"].as_str().unwrap(),
-            world.text(&format!("choose/{}/seed-0/metrics.jsonl", cell["name"].as_str().unwrap())),
-        );
+        let name = cell["name"].as_str().unwrap();
+        let epochs = world.text(&format!("choose/{name}/seed-0/metrics.jsonl"));
         let last: serde_json::Value = serde_json::from_str(epochs.lines().last().unwrap()).unwrap();
         assert_eq!(
             (&cell["split"], &cell["top1"]),

@@ -9,9 +9,8 @@ use hcd::export;
 use hcd::models::weights::{self, TensorMap};
 use hcd::models::{Backbone, Network, Pass};
 use hcd::train::{Experiment, History, Learner, Objective, RunFolder, StepReport, fit};
-use support::{RESNET, SWIN, batches, bits, bits_of, distance, experiment, live, method, under};
+use support::{RESNET, STILL, SWIN, batches, bits, bits_of, distance, experiment, live, method, under};
 
-const STILL: &str = "data = { path = 'in memory' }\n";
 const PLAIN_SGD: &str = "optimizer = { name = 'sgd', lr = 0.1, momentum = 0, nesterov = false, weight_decay = 0 }\n\
                          schedule = { name = 'step', milestones = [] }\n";
 

@@ -7,9 +7,7 @@ use hcd::Error;
 use hcd::eval;
 use hcd::export;
 use hcd::train::{Experiment, History, Objective, Observer, Progress, RunFolder, fit};
-use support::{RESNET, bits_of, experiment, live, method};
-
-const STILL: &str = "data = { path = 'in memory' }\n";
+use support::{RESNET, STILL, bits_of, experiment, live, method};
 
 /// Watches without stopping anything.
 #[derive(Default)]

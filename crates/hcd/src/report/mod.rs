@@ -15,4 +15,4 @@ mod tests;
 
 pub use outcome::{ChosenEpoch, Entry, Outcome};
 pub use page::{Page, page};
-pub use summary::{Stat, Summary, TeacherLine, csv, markdown, summarise};
+pub use summary::{Stat, Summary, TeacherLine, csv, markdown, split_of, summarise};

@@ -1,7 +1,7 @@
 //! A report as one self-contained HTML file: style and charts inside, no script, nothing fetched.
 
 use super::progress::{classes, curves, terms};
-use super::summary::{NONE, Summary, TeacherLine, methods, summarise, thousands};
+use super::summary::{NONE, Summary, TeacherLine, methods, split_of, summarise, thousands};
 use super::{Entry, Outcome};
 use crate::error::Result;
 use crate::eval::Split;
@@ -74,7 +74,7 @@ pub fn page(report: &Page<'_>) -> Result<String> {
 
 fn results(report: &Page<'_>) -> Markup {
     let rows = summarise(report.entries);
-    let split = rows.first().map_or(Split::Test, |row| row.split);
+    let split = split_of(&rows);
     html! {
         section {
             h2 { "Results" }

@@ -111,9 +111,14 @@ pub fn summarise(entries: &[Entry]) -> Vec<Summary> {
     methods(entries).into_iter().map(row).collect()
 }
 
+/// Which images the figures of a table are on: its rows share them.
+pub fn split_of(summaries: &[Summary]) -> Split {
+    summaries.first().map(|summary| summary.split).unwrap_or_default()
+}
+
 /// The rows as a GitHub table, the teacher's first.
 pub fn markdown(summaries: &[Summary], teacher: Option<&TeacherLine>) -> String {
-    let split = summaries.first().map_or(Split::Test, |summary| summary.split);
+    let split = split_of(summaries);
     let mut table = format!(
         "| Method | Top-1 on {split} images, last epoch | Chosen epoch | Seconds | Student parameters | \
          Heads (dropped) | Runs |\n|:--|--:|--:|--:|--:|--:|--:|\n",

@@ -9,7 +9,8 @@ use super::{Experiment, Objective, RunFolder};
 use crate::data::TrainLoader;
 use crate::error::{Error, Result};
 use crate::eval::{self, Evaluation};
-use crate::models::{Network, weights};
+use crate::models::Network;
+use crate::models::weights::{self, TensorMap};
 
 /// Where a training stands, for those who watch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,7 +118,8 @@ fn run_epoch(
     }
     let network = learner.exported();
     let validation = validate(experiment, &network)?;
-    if let Some(what) = broken(&network, validation.as_ref()) {
+    let tensors = weights::snapshot(&network);
+    if let Some(what) = broken(&tensors, validation.as_ref()) {
         return Err(Error::Run(format!(
             "{what} after epoch {}: lower optimizer.lr, or set train.clip_norm",
             epoch + 1
@@ -128,7 +130,7 @@ fn run_epoch(
         if better {
             let note =
                 format!("{}, seed {}, best epoch {} on validation", objective.name(), recipe.seed, epoch + 1);
-            run.save_best(&weights::snapshot(&network), &experiment.card(note))?;
+            run.save_best(&tensors, &experiment.card(note))?;
         }
         run.save_metrics(&history.epochs)?;
         run.checkpoints().save(history.steps, &*history, &learner.snapshot())?;
@@ -145,12 +147,12 @@ fn validate(experiment: &Experiment, network: &Network) -> Result<Option<Evaluat
 }
 
 /// What no longer is a number, where an epoch's last step broke the network: no later batch would tell.
-fn broken(network: &Network, validation: Option<&Evaluation>) -> Option<String> {
+fn broken(tensors: &TensorMap, validation: Option<&Evaluation>) -> Option<String> {
     if let Some(loss) = validation.map(|found| found.loss).filter(|loss| !loss.is_finite()) {
         return Some(format!("the validation loss is {loss}"));
     }
-    let mut tensors = weights::snapshot(network).into_iter();
-    let (name, _) = tensors.find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite()))?;
+    let (name, _) =
+        tensors.iter().find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite()))?;
     Some(format!("the weights `{name}` are not numbers any more"))
 }
 

@@ -16,6 +16,9 @@ use rand::RngExt;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+/// The part of a recipe that varies no view.
+pub const STILL: &str = "data = { path = 'in memory' }\n";
+
 /// Rows and columns of every image here.
 pub const SIDE: usize = 8;
 /// Classes.
