@@ -11,7 +11,7 @@ use crate::data::ViewPolicy;
 use crate::eval::Split;
 use crate::methods::MethodConfig;
 use crate::models::ModelSpec;
-use crate::train::{OptimizerConfig, ScheduleConfig};
+use crate::train::{FinetuneConfig, OptimizerConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -35,6 +35,9 @@ pub struct Recipe {
     /// Length and shape of the training.
     #[serde(default)]
     pub train: TrainConfig,
+    /// Which layers learn, and how fast, where the student begins with trained weights.
+    #[serde(default)]
+    pub finetune: FinetuneConfig,
     /// What moves the weights.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
@@ -218,6 +221,7 @@ impl Recipe {
         add("data.views", self.data.views.check());
         add("student", self.student.check());
         add("method", self.method.as_ref().map(MethodConfig::check).unwrap_or_default());
+        add("finetune", self.finetune.check());
         add("optimizer", self.optimizer.check());
         add("schedule", self.schedule.check(self.optimizer.lr(), train.epochs));
         if let Some(compare) = &self.compare {
