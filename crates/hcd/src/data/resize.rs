@@ -8,20 +8,10 @@
 
 use super::Image;
 use crate::error::{Error, Result};
+use crate::models::Interpolation;
 use fast_image_resize::images::{Image as Pixels, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
-
-/// How pixels are weighed when an image is resized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Interpolation {
-    /// A triangle over two pixels.
-    Bilinear,
-    /// A cubic over four.
-    #[default]
-    Bicubic,
-}
 
 /// How an image of any size becomes one of `size` x `size`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -42,7 +32,7 @@ impl Preprocess {
 
     /// To `size`, with timm's defaults.
     pub fn new(size: usize) -> Self {
-        Self { size, crop: Self::CROP, interpolation: Interpolation::default() }
+        Self { size, crop: Self::CROP, interpolation: Interpolation::Bicubic }
     }
 
     /// Every problem with it, each as `key = value, what was expected`.
