@@ -13,6 +13,7 @@ mod flex;
 mod gelu;
 mod layer_norm;
 mod relu;
+pub mod tally;
 
 pub use attention::{attention, window_attention};
 pub use batch_norm::{Normalised, batch_norm_train};
