@@ -53,21 +53,36 @@ pub enum Command {
         hcd compare recipes/search-fashion-mnist.toml --on validation --out runs/search"
     )]
     Compare(CompareArgs),
-    /// Evaluate weights on a data set
+    /// Evaluate weights on a data set, class folders or labelled photos
     #[command(
         after_help = "Examples:\n  hcd evaluate --weights runs/student/student.safetensors --data data/fashion-mnist\n  \
-        hcd evaluate --weights teacher.safetensors --data data/fashion-mnist --split train --json"
+        hcd evaluate --weights teacher.safetensors --data data/fashion-mnist --split train --json\n  \
+        hcd evaluate --model resnet20 --weights resnet20.th --data cifar10 --classes cifar10.txt\n  \
+        hcd evaluate --weights model.safetensors --data photos --labels labels.csv"
     )]
     Evaluate(EvaluateArgs),
+    /// Label images with class names and probabilities
+    #[command(after_help = "Examples:\n  hcd predict --weights student.safetensors photo.jpg\n  \
+        hcd predict --model efficientnet_lite0 --weights lite0.pth --classes imagenet.txt --top 3 --json photos/")]
+    Predict(PredictArgs),
+    /// Write a network's features of images: logits, penultimate, mean of each stage
+    #[command(
+        after_help = "Examples:\n  hcd features --weights teacher.safetensors --images photos --out features.safetensors\n  \
+        hcd features --model vit_small_patch16_224 --weights vit.safetensors --images images.safetensors \
+        --out features.safetensors"
+    )]
+    Features(FeaturesArgs),
     /// Write weights as a file of their own, under timm's names
     #[command(
         after_help = "Examples:\n  hcd export --weights runs/student/student-best.safetensors --out student.safetensors\n  \
         hcd export --weights runs/student/student.safetensors --out small.safetensors --precision f16"
     )]
     Export(ExportArgs),
-    /// List the networks there are, with their parameters
-    #[command(after_help = "Examples:\n  hcd models\n  hcd models --json")]
-    Models(ListArgs),
+    /// List the networks there are with their cost, or one network's layers
+    #[command(after_help = "Examples:\n  hcd models\n  hcd models resnet18\n  \
+        hcd models swin_small_patch2 --image-size 28 --channels 1 --classes 10 --model-option width=32\n  \
+        hcd models --json")]
+    Models(ModelsArgs),
     /// List the methods there are, with their defaults
     #[command(after_help = "Examples:\n  hcd methods\n  hcd methods --json")]
     Methods(ListArgs),
@@ -213,6 +228,39 @@ impl From<Judge> for hcd::eval::Split {
     }
 }
 
+/// Weights, and what their file may not say of itself.
+#[derive(Debug, Args)]
+pub struct WeightsSource {
+    /// Weights: a file that hcd wrote, or one of timm or PyTorch (.safetensors, .pth, .pt, .th, .tar)
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// The network they are for, as `hcd models` lists them; needed where the file does not say
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Option of the network that differs from what NAME says; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE", requires = "model")]
+    pub model_option: Vec<String>,
+    /// Names of the classes in the order of the logits, one a line
+    #[arg(long, value_name = "FILE")]
+    pub classes: Option<PathBuf>,
+    /// Side of the images, in pixels
+    #[arg(long, value_name = "N", value_parser = side())]
+    pub image_size: Option<u64>,
+    /// Take what fits where tensors are missing, unexpected or misshapen, and list it
+    #[arg(long)]
+    pub partial: bool,
+}
+
+/// The side of an image.
+fn side() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=hcd::data::Preprocess::MOST as u64)
+}
+
+/// At least one.
+fn counted() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=1 << 20)
+}
+
 /// Which part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Split {
@@ -220,21 +268,93 @@ pub enum Split {
     Test,
     /// The training images.
     Train,
+    /// Both.
+    All,
+}
+
+impl From<Split> for hcd::eval::Part {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Test => Self::Test,
+            Split::Train => Self::Train,
+            Split::All => Self::All,
+        }
+    }
 }
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Weights, a file that hcd wrote
-    #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
-    /// Folder of the data set
+    #[command(flatten)]
+    pub source: WeightsSource,
+    /// Data set: IDX files, train/CLASS/ and test/CLASS/ (or val/) with images, CLASS/ with images, or photos
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
-    /// Part of the data set
-    #[arg(long, value_enum, default_value = "test")]
-    pub split: Split,
+    /// Part of the data set [default: test, where it has parts]
+    #[arg(long, value_enum)]
+    pub split: Option<Split>,
+    /// Classes of photos: file and class a line (.csv, .tsv), or a JSON object (.json); without it, photos must
+    /// be named as n01440764_tench.JPEG, and the sorted WordNet numbers are the classes
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
     /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    #[command(flatten)]
+    pub source: WeightsSource,
+    /// Image files, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Most probable classes to tell of each image
+    #[arg(long, value_name = "K", default_value = "5", value_parser = counted())]
+    pub top: u64,
+    /// Print one JSON object a line for each image
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `features`.
+#[derive(Debug, Args)]
+pub struct FeaturesArgs {
+    #[command(flatten)]
+    pub source: WeightsSource,
+    /// Folder of images (any depth, sorted), or a safetensors file with `images` (N, C, H, W), already normalised
+    #[arg(long, value_name = "PATH")]
+    pub images: PathBuf,
+    /// File to write; there must be none of that name
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Images a forward pass
+    #[arg(long, value_name = "N", default_value = "32", value_parser = counted())]
+    pub batch_size: u64,
+    /// Print one JSON object instead of a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `models`.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// Print the layers of this network
+    pub name: Option<String>,
+    /// Option of the network that differs from what NAME says; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE", requires = "name")]
+    pub model_option: Vec<String>,
+    /// Side of the images, in pixels [default: the network's usual one]
+    #[arg(long, value_name = "N", requires = "name", value_parser = side())]
+    pub image_size: Option<u64>,
+    /// Channels of the images
+    #[arg(long, value_name = "N", requires = "name", default_value = "3", value_parser = counted())]
+    pub channels: u64,
+    /// Number of classes
+    #[arg(long, value_name = "K", requires = "name", default_value = "1000", value_parser = counted())]
+    pub classes: u64,
+    /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
 }

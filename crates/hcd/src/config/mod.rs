@@ -102,7 +102,9 @@ impl DataConfig {
             problems.push(format!("validation = {share}, must be in [0, 1)"));
         }
         if self.image_size.is_none() && (self.crop.is_some() || self.interpolation.is_some()) {
-            problems.push("crop and interpolation say how images come to image_size, which is missing".to_owned());
+            problems.push(
+                "crop and interpolation say how images come to image_size, which is missing".to_owned(),
+            );
         }
         problems.extend(self.request().check());
         problems

@@ -30,7 +30,9 @@ impl Adapted {
         }
         if channels != own.channels && own.channels != 1 {
             let (name, came) = (inner.name(), own.channels);
-            return Err(Error::Data(format!("{name}: images have {came} channels, asked for were {channels}")));
+            return Err(Error::Data(format!(
+                "{name}: images have {came} channels, asked for were {channels}"
+            )));
         }
         Ok(Arc::new(Self { inner, shape, preprocess: request.preprocess }))
     }

@@ -40,7 +40,9 @@ pub fn decode(path: &Path, channels: usize) -> Result<Image> {
     let pixels = match channels {
         1 => grey(decoded),
         3 => decoded.into_rgb8().into_raw(),
-        other => return Err(Error::Data(format!("{}: asked for in {other} channels, has 1 or 3", path.display()))),
+        other => {
+            return Err(Error::Data(format!("{}: asked for in {other} channels, has 1 or 3", path.display())));
+        }
     };
     Ok(Image { height, width, channels, pixels })
 }
@@ -67,7 +69,9 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).map_err(fail)?.take(MOST_FILE + 1).read_to_end(&mut bytes).map_err(fail)?;
     match bytes.len() as u64 > MOST_FILE {
-        true => Err(Error::Data(format!("{}: over {MOST_FILE} bytes, too large for an image", path.display()))),
+        true => {
+            Err(Error::Data(format!("{}: over {MOST_FILE} bytes, too large for an image", path.display())))
+        }
         false => Ok(bytes),
     }
 }
@@ -79,7 +83,9 @@ fn reader<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageReader<Cursor<&'a [u8
     })?;
     // The decoder paints grey what is missing.
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        return Err(Error::Data(format!("{shown}: damaged JPEG image: cut short, its end marker is missing")));
+        return Err(Error::Data(format!(
+            "{shown}: damaged JPEG image: cut short, its end marker is missing"
+        )));
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();

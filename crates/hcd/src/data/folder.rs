@@ -76,7 +76,9 @@ impl Folder {
             return bad(format!("{shown} has label {label}, expected below {count}"));
         }
         let shape = match (request.channels, request.preprocess) {
-            (Some(channels), Some(Preprocess { size, .. })) => ImageShape { channels, height: size, width: size },
+            (Some(channels), Some(Preprocess { size, .. })) => {
+                ImageShape { channels, height: size, width: size }
+            }
             (channels, preprocess) => {
                 let found = decode::probe(first)?;
                 let channels = channels.unwrap_or(found.channels);
@@ -188,7 +190,9 @@ pub fn open(folder: &Path, request: &Request) -> Result<Splits> {
     for (these, those) in [(&train, &test), (&test, &train)] {
         if let Some(class) = strange(these, those) {
             let (has, lacks) = (&these.name, &those.name);
-            return Err(Error::Data(format!("{has}: has class `{class}`, {lacks} has not; classes must agree")));
+            return Err(Error::Data(format!(
+                "{has}: has class `{class}`, {lacks} has not; classes must agree"
+            )));
         }
     }
     if train.shape != test.shape {
@@ -236,7 +240,9 @@ pub fn images_below(folder: &Path) -> Result<Vec<PathBuf>> {
     fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
         if depth > DEEPEST {
             let shown = folder.display();
-            return Err(Error::Data(format!("{shown}: nested over {DEEPEST} folders deep; a link leads back up?")));
+            return Err(Error::Data(format!(
+                "{shown}: nested over {DEEPEST} folders deep; a link leads back up?"
+            )));
         }
         let fail = |source| Error::Io { path: folder.to_owned(), action: "read", source };
         for entry in std::fs::read_dir(folder).map_err(fail)? {

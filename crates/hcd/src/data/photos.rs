@@ -112,9 +112,15 @@ fn read_json(text: &str) -> Result<BTreeMap<String, String>, String> {
 /// The number of a class: by its name, else as a number.
 fn class_of(class: &str, classes: &[String]) -> Result<usize, String> {
     let number = || class.parse().ok().filter(|&number: &usize| number < classes.len());
-    classes.iter().position(|name| name == class).or_else(number).ok_or_else(|| {
-        format!("`{class}` is neither a class of the network nor a number below {}", classes.len())
-    })
+    let mut places = classes.iter().enumerate().filter(|(_, name)| *name == class).map(|(place, _)| place);
+    match (places.next(), places.next()) {
+        (Some(_), Some(_)) => {
+            Err(format!("`{class}` is the name of several classes; give the number instead"))
+        }
+        (place, _) => place.or_else(number).ok_or_else(|| {
+            format!("`{class}` is neither a class of the network nor a number below {}", classes.len())
+        }),
+    }
 }
 
 /// `n01440764` of `n01440764_tench.JPEG`.

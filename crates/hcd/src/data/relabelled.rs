@@ -30,8 +30,7 @@ impl Relabelled {
     /// Where neither can be.
     pub fn new(inner: Arc<dyn Dataset>, classes: &[String]) -> Result<(Self, Matched)> {
         let own = inner.classes();
-        let by_name: Option<Vec<usize>> =
-            own.iter().map(|class| classes.iter().position(|known| known == class)).collect();
+        let by_name: Option<Vec<usize>> = own.iter().map(|class| only(classes, class)).collect();
         let (map, matched) = match by_name {
             Some(map) => (map, Matched::ByName),
             None if own.len() == classes.len() => ((0..own.len()).collect(), Matched::ByPlace),
@@ -47,6 +46,13 @@ impl Relabelled {
         };
         Ok((Self { inner, classes: classes.to_vec(), map }, matched))
     }
+}
+
+/// The place of a name that comes once.
+fn only(classes: &[String], class: &str) -> Option<usize> {
+    let mut places = classes.iter().enumerate().filter(|(_, known)| *known == class);
+    let (place, _) = places.next()?;
+    places.next().is_none().then_some(place)
 }
 
 impl Dataset for Relabelled {

@@ -59,7 +59,8 @@ impl Preprocess {
         if (height, width) == (self.size, self.size) {
             return Ok(image);
         }
-        let refuse = |what: String| Error::Data(format!("image of {} cannot be resized: {what}", image.shape()));
+        let refuse =
+            |what: String| Error::Data(format!("image of {} cannot be resized: {what}", image.shape()));
         let kind = match channels {
             1 => PixelType::U8,
             3 => PixelType::U8x3,
@@ -79,11 +80,15 @@ impl Preprocess {
             Interpolation::Bilinear => FilterType::Bilinear,
             Interpolation::Bicubic => FilterType::CatmullRom,
         };
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(filter))
-            .crop(left, top, columns.min(width as f64 - left), rows.min(height as f64 - top));
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(
+            left,
+            top,
+            columns.min(width as f64 - left),
+            rows.min(height as f64 - top),
+        );
         let failed = |error: &dyn std::fmt::Display| refuse(error.to_string());
-        let source = ImageRef::new(width as u32, height as u32, &image.pixels, kind).map_err(|e| failed(&e))?;
+        let source =
+            ImageRef::new(width as u32, height as u32, &image.pixels, kind).map_err(|e| failed(&e))?;
         let mut target = Pixels::new(self.size as u32, self.size as u32, kind);
         Resizer::new().resize(&source, &mut target, &options).map_err(|e| failed(&e))?;
         Ok(Image { height: self.size, width: self.size, channels, pixels: target.into_vec() })
@@ -156,7 +161,10 @@ mod tests {
     #[test]
     fn ranges_are_told() {
         let found = Preprocess { size: 0, crop: 1.5, interpolation: Interpolation::Bilinear }.check();
-        assert_eq!(found, ["image_size = 0, must be from 1 to 4096", "crop = 1.5, must be above 0 and at most 1"]);
+        assert_eq!(
+            found,
+            ["image_size = 0, must be from 1 to 4096", "crop = 1.5, must be above 0 and at most 1"]
+        );
         assert_eq!(Preprocess::new(224).check(), Vec::<String>::new());
     }
 }

@@ -8,10 +8,10 @@ mod request;
 
 pub use request::{Request, load_with};
 
-use crate::data::{ImageShape, Normalization};
+use crate::data::{ImageShape, Normalization, Preprocess};
 use crate::error::Result;
 use crate::models::weights::{self, Precision, TensorMap};
-use crate::models::{ModelConfig, Network};
+use crate::models::{ModelConfig, Network, PRESETS, Preset};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -29,6 +29,9 @@ pub struct Card {
     pub image: ImageShape,
     /// What pixels are normalised by.
     pub normalization: Normalization,
+    /// How images came to their size, where they were brought to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess: Option<Preprocess>,
     /// How it was trained: method, seed, epoch; free text for people.
     pub run: String,
 }
@@ -62,6 +65,22 @@ pub fn load(path: &Path, device: &Device) -> Result<Loaded> {
 }
 
 impl Card {
+    /// How images of any size become those that the network looks at: as in its training, else as timm's weights
+    /// of that name want it. None where these are not square.
+    pub fn preprocess(&self) -> Option<Preprocess> {
+        let size = self.image.height;
+        if size != self.image.width {
+            return None;
+        }
+        let usual = || match PRESETS.iter().find(|preset| preset.name == self.model) {
+            Some(Preset { preprocessing, .. }) => {
+                Preprocess { size, crop: preprocessing.crop, interpolation: preprocessing.interpolation }
+            }
+            None => Preprocess::new(size),
+        };
+        Some(self.preprocess.map_or_else(usual, |own| Preprocess { size, ..own }))
+    }
+
     /// What is wrong with what a file says of itself, if anything.
     fn check(&self) -> std::result::Result<(), String> {
         self.config.check()?;

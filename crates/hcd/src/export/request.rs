@@ -82,6 +82,7 @@ fn describe(path: &Path, request: &Request, card: Option<Card>, contents: &Conte
     let size = size.unwrap_or(preset.image_size);
     let config = model.resolve(channels, size, classes.len())?;
 
+    let preprocess = card.as_ref().and_then(|card| card.preprocess);
     let fits = |normalization: &Normalization| normalization.check(channels).is_empty();
     let of_file = card.map(|card| card.normalization).or(hub.and_then(|hub| hub.normalization()));
     let normalization = match &request.normalization {
@@ -95,7 +96,7 @@ fn describe(path: &Path, request: &Request, card: Option<Card>, contents: &Conte
     }
     let image = ImageShape { channels, height: size, width: size };
     let run = format!("imported from {}", path.file_name().unwrap_or_default().to_string_lossy());
-    Ok(Card { model: model.name, config, classes, image, normalization, run })
+    Ok(Card { model: model.name, config, classes, image, normalization, preprocess, run })
 }
 
 /// Which network it is.

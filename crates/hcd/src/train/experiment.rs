@@ -107,6 +107,7 @@ impl Experiment {
             classes: self.classes().to_vec(),
             image: self.train.image_shape(),
             normalization: self.normalization.clone(),
+            preprocess: self.recipe.data.preprocess(),
             run,
         }
     }

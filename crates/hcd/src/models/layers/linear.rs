@@ -48,7 +48,8 @@ impl Linear {
         let [output, input] = self.weight.dims();
         let rows = shape[..D - 1].iter().product::<usize>();
         shape[D - 1] = output;
-        let stand_in = tally::stand_in("Linear", Some(self.weight.id), shape, rows * input * output, &x.device());
+        let stand_in =
+            tally::stand_in("Linear", Some(self.weight.id), shape, rows * input * output, &x.device());
         if let Some(y) = stand_in {
             return y;
         }

@@ -65,7 +65,8 @@ impl BatchNorm2d {
 
     fn normalise(&self, x: Tensor<4>, pass: &Pass, rectified: bool) -> Tensor<4> {
         let (shape, id) = (x.dims(), self.weight.id);
-        if let Some(y) = tally::stand_in("BatchNorm2d", Some(id), shape, shape.iter().product(), &x.device()) {
+        if let Some(y) = tally::stand_in("BatchNorm2d", Some(id), shape, shape.iter().product(), &x.device())
+        {
             return y;
         }
         let (weight, bias) = (self.weight.val(), self.bias.val());
