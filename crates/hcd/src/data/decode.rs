@@ -41,7 +41,10 @@ pub fn decode(path: &Path, channels: usize) -> Result<Image> {
         1 => grey(decoded),
         3 => decoded.into_rgb8().into_raw(),
         other => {
-            return Err(Error::Data(format!("{}: asked for in {other} channels, has 1 or 3", path.display())));
+            return Err(Error::Data(format!(
+                "{}: asked for in {other} channels, has 1 or 3",
+                path.display()
+            )));
         }
     };
     Ok(Image { height, width, channels, pixels })

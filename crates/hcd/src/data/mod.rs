@@ -152,7 +152,12 @@ pub fn open_as(path: &Path, request: &Request) -> Result<Splits> {
     if folder::recognises(path) {
         return folder::open(path, request);
     }
-    Err(Error::Data(format!("{}: holds no data set of a known layout; {}", path.display(), looked_for())))
+    Err(unknown(path))
+}
+
+/// A folder that holds no data set.
+pub(crate) fn unknown(path: &Path) -> Error {
+    Error::Data(format!("{}: holds no data set of a known layout; {}", path.display(), looked_for()))
 }
 
 /// What [`open`] looks for, for errors.

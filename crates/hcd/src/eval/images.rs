@@ -1,10 +1,11 @@
 //! What a network is evaluated on: a data set, class folders or photos, labelled in the network's terms.
 
 use crate::data::{
-    self, Adapted, Dataset, Joined, Matched, Relabelled, Request, Splits, folder, idx, photos,
+    self, Adapted, Dataset, Joined, Matched, Relabelled, Request, Splits, decode, folder, idx, photos,
 };
 use crate::error::{Error, Result};
 use crate::export::Card;
+use crate::files;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,9 +58,12 @@ pub fn open(
     if let Some(labels) = labels {
         return Ok((Arc::new(photos::with_labels(path, labels, &card.classes, &request)?), Vec::new()));
     }
-    let has_photos = crate::files::list(path)?.iter().any(|path| data::decode::is_image_name(path));
-    if !has_photos {
-        return relabelled(Arc::new(folder::classes_of(path, &request)?), card);
+    let entries = files::list(path)?;
+    if !entries.iter().any(|path| decode::is_image_name(path)) {
+        return match entries.iter().any(|path| path.is_dir()) {
+            true => relabelled(Arc::new(folder::classes_of(path, &request)?), card),
+            false => Err(data::unknown(path)),
+        };
     }
     match photos::by_name(path, &card.classes, &request)? {
         Some(photos) => Ok((Arc::new(photos), Vec::new())),
