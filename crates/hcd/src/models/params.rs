@@ -3,9 +3,9 @@
 //! A name is the path in the module tree, dots between; since the layers are called as in PyTorch, a
 //! network's names are timm's. Order is the order of construction, always the same.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Whether a tensor is learned or only remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,13 @@ pub trait Parameters: Module {
         collector.found
     }
 
+    /// The names of the parameters by their identity.
+    fn names_by_id(&self) -> HashMap<ParamId, String> {
+        let mut index = Index { path: Path::default(), found: HashMap::new() };
+        self.visit(&mut index);
+        index.found
+    }
+
     /// How many numbers are learned.
     fn learned_count(&self) -> usize {
         let learned = self.named().into_iter().filter(|tensor| tensor.role == Role::Learned);
@@ -121,6 +128,25 @@ impl ModuleVisitor for Reader {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.found.push(self.path.describe(param.val()));
+    }
+}
+
+struct Index {
+    path: Path,
+    found: HashMap<ParamId, String>,
+}
+
+impl ModuleVisitor for Index {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.insert(param.id, self.path.0.join("."));
     }
 }
 

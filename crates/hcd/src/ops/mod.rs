@@ -14,6 +14,7 @@ mod gelu;
 mod layer_norm;
 mod linear;
 mod relu;
+pub mod tally;
 
 pub use attention::{attention, window_attention};
 pub use batch_norm::{Normalised, batch_norm_train};
