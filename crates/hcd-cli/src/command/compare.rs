@@ -29,7 +29,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
     if !Round::begun(&folder) {
         inspect_folder(&folder)?;
     }
-    let experiment = Experiment::prepare(recipe, &session::device())?;
+    let experiment = session::prepare(recipe)?;
     let mut round = Round::new(&resolved, &experiment, &methods, &folder)?;
     let mut entries = Vec::new();
     for seed in seeds {

@@ -22,6 +22,8 @@ pub struct Request {
     pub channels: Option<usize>,
     /// Mean and deviation of the pixels; without it that of the file, or the usual one of the network.
     pub normalization: Option<Normalization>,
+    /// Seed of what is drawn where the file has nothing that fits, such as a new classifier.
+    pub seed: u64,
     /// Whether a classifier for another number of classes than `classes` has is replaced by a new one.
     pub new_classifier: bool,
     /// Whether to take what fits, where tensors are missing, unexpected or misshapen.
@@ -48,7 +50,7 @@ pub fn load_with(path: &Path, request: &Request, device: &Device) -> Result<Load
         (card, _) => describe(path, request, card, &contents)?,
     };
     let allowed = Allowed { other_classes: request.new_classifier, partial: request.partial };
-    let network = Network::new(&card.config, 0, device);
+    let network = Network::new(&card.config, request.seed, device);
     let imported = weights::import(network, card.config.head(), contents, &source, allowed)?;
     let Imported { network, notes } = imported;
     Ok(Loaded { network, card, notes })

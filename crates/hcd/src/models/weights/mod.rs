@@ -55,6 +55,18 @@ pub fn snapshot<M: Module>(module: &M) -> TensorMap {
     module.named().into_iter().map(host).collect()
 }
 
+/// A hash of names, shapes and values.
+pub fn fingerprint(tensors: &TensorMap) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, tensor) in tensors {
+        hasher.update(format!("{name} {:?}\n", tensor.shape).as_bytes());
+        tensor.values.iter().for_each(|value| {
+            hasher.update(&value.to_le_bytes());
+        });
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 /// Gives a module the tensors of `map`.
 ///
 /// # Errors
