@@ -1,10 +1,15 @@
 //! Step 7, what came of it: the trained network as a file, and files of this kind as networks.
 //!
 //! Safetensors under timm's names, the heads left out; the metadata say which network, classes,
-//! normalisation and run.
+//! normalisation and run. Files of others say less, and are read with what the user says of them.
+
+mod hub;
+mod request;
+
+pub use request::{Request, load_with};
 
 use crate::data::{ImageShape, Normalization};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::weights::{self, Precision, TensorMap};
 use crate::models::{ModelConfig, Network};
 use burn::tensor::Device;
@@ -35,6 +40,8 @@ pub struct Loaded {
     pub network: Network,
     /// Its description.
     pub card: Card,
+    /// What was translated, adapted, replaced or left out on the way: one line each.
+    pub notes: Vec<String>,
 }
 
 /// Writes a network's tensors.
@@ -45,29 +52,29 @@ pub fn save(path: &Path, tensors: &TensorMap, precision: Precision, card: &Card)
     weights::write(path, tensors, precision, card)
 }
 
-/// Reads a network from a file that this program wrote.
+/// Reads a network from a file that says which one it is: one that this program wrote, or one of the
+/// Hugging Face hub with its `config.json` beside it.
 ///
 /// # Errors
 /// Where the file is missing, damaged, says nothing of its network, or its tensors do not fit.
 pub fn load(path: &Path, device: &Device) -> Result<Loaded> {
-    let source = path.display().to_string();
-    let (tensors, card) = weights::read::<Card>(path)?;
-    let card = card.ok_or_else(|| {
-        Error::Weights(format!(
-            "{source}: says nothing of its network (metadata `hcd` is missing); expected a file that `hcd` wrote"
-        ))
-    })?;
-    let problems = card.config.check().err().into_iter().chain(card.normalization.check(card.image.channels));
-    if let Some(problem) = problems.into_iter().next() {
-        return Err(Error::Weights(format!("{source}: metadata `hcd`: {problem}")));
+    load_with(path, &Request::default(), device)
+}
+
+impl Card {
+    /// What is wrong with what a file says of itself, if anything.
+    fn check(&self) -> std::result::Result<(), String> {
+        self.config.check()?;
+        if let Some(problem) = self.normalization.check(self.image.channels).into_iter().next() {
+            return Err(problem);
+        }
+        match self.classes.len() == self.config.num_classes() {
+            true => Ok(()),
+            false => Err(format!(
+                "names {} classes for a network of {}",
+                self.classes.len(),
+                self.config.num_classes()
+            )),
+        }
     }
-    if card.classes.len() != card.config.num_classes() {
-        return Err(Error::Weights(format!(
-            "{source}: metadata `hcd` names {} classes for a network of {}",
-            card.classes.len(),
-            card.config.num_classes()
-        )));
-    }
-    let network = weights::restore(Network::new(&card.config, 0, device), &tensors, &source)?;
-    Ok(Loaded { network, card })
 }

@@ -2,12 +2,12 @@
 //!
 //! What this program writes is safetensors; one metadata entry, `hcd`, holds a JSON object that says what the
 //! tensors are. [`read`] and [`restore`] take such files back and ask for every name and shape. Files of
-//! others come in through [`read_any`], which recognises the format and unwraps, and [`fit`](fit::fit), which
+//! others come in through [`read_any`], which recognises the format and unwraps, and [`import()`], which
 //! translates names and adapts what another resolution or class count makes necessary.
 
 mod archive;
 mod calls;
-pub mod fit;
+mod import;
 mod machine;
 mod naming;
 mod open;
@@ -17,7 +17,7 @@ mod resample;
 mod safetensors;
 mod tensor;
 
-pub use fit::{Imported, class_count};
+pub use import::{Allowed, Imported, channel_count, class_count, import};
 pub use open::Contents;
 pub use tensor::{HostTensor, TensorMap};
 
@@ -60,12 +60,12 @@ pub fn snapshot<M: Module>(module: &M) -> TensorMap {
 /// # Errors
 /// Where names or shapes differ, naming the first of them; `source` says where the tensors came from.
 pub fn restore<M: Module>(module: M, map: &TensorMap, source: &str) -> Result<M> {
-    let problems = fit::differences(&module.named(), map);
+    let problems = import::differences(&module.named(), map);
     match problems.is_empty() {
         true => Ok(assign(module, map)),
         false => Err(Error::Weights(format!(
             "{source}: weights do not fit the model: {}",
-            fit::listed(&problems, 4)
+            import::listed(&problems, 4)
         ))),
     }
 }

@@ -13,15 +13,19 @@ use std::collections::BTreeSet;
 /// The most problems that an error lists.
 const MOST_PROBLEMS: usize = 20;
 
-/// How a network's last layer may be called, the longer names first.
-const HEADS: &[&str] = &["head.fc", "classifier", "fc", "head"];
+/// How the last layer may be called in a file.
+const HEADS: &[&str] = &["head.fc", "classifier", "fc", "head", "linear", "_fc"];
 
-/// How it may be called in files of others besides.
-const FOREIGN_HEADS: &[&str] = &["linear", "_fc"];
-
-/// The convolutions that see the image.
-const FIRST_CONVOLUTIONS: &[&str] =
-    &["conv1.weight", "conv_stem.weight", "stem.0.weight", "stem.proj.weight", "patch_embed.proj.weight"];
+/// How the convolution that sees the image may be called in a file, timm's names first.
+const FIRST_CONVOLUTIONS: &[&str] = &[
+    "conv1.weight",
+    "conv_stem.weight",
+    "stem.0.weight",
+    "stem.proj.weight",
+    "patch_embed.proj.weight",
+    "_conv_stem.weight",
+    "downsample_layers.0.0.weight",
+];
 
 /// Token-mixing layers, which hold for one number of tokens.
 const TOKEN_LAYERS: &[&str] = &[".mlp_tokens.", ".linear_tokens."];
@@ -44,11 +48,17 @@ pub struct Imported<M> {
     pub notes: Vec<String>,
 }
 
-/// Gives `network` the weights of a file; `source` names it in errors.
+/// Gives `network`, whose last layer is called `head`, the weights of a file; `source` names it in errors.
 ///
 /// # Errors
 /// Where tensors are missing, unexpected or misshapen and that is not allowed; all are listed, up to twenty.
-pub fn fit<M: Module>(network: M, contents: Contents, source: &str, allowed: Allowed) -> Result<Imported<M>> {
+pub fn import<M: Module>(
+    network: M,
+    head: &str,
+    contents: Contents,
+    source: &str,
+    allowed: Allowed,
+) -> Result<Imported<M>> {
     let wanted = network.named();
     let names: Vec<&str> = wanted.iter().map(|tensor| tensor.name.as_str()).collect();
     let refuse = |what: String| Error::Weights(format!("{source}: {what}"));
@@ -56,7 +66,7 @@ pub fn fit<M: Module>(network: M, contents: Contents, source: &str, allowed: All
     let mut notes = contents.notes;
     notes.extend(translated);
     let (mut problems, refused) = adapt_all(&wanted, &mut tensors, &mut notes);
-    let kept = keep_head(&wanted, &mut tensors, allowed, &mut notes);
+    let kept = keep_head(&wanted, head, &mut tensors, allowed, &mut notes);
     let optional: BTreeSet<&str> = refused.iter().chain(&kept).map(String::as_str).collect();
     problems.extend(differences_but(&wanted, &tensors, &optional));
     if !problems.is_empty() && !allowed.partial {
@@ -86,7 +96,13 @@ pub fn fit<M: Module>(network: M, contents: Contents, source: &str, allowed: All
 pub fn class_count(tensors: &TensorMap) -> Option<usize> {
     let weight =
         |head: &&str| tensors.get(&format!("{head}.weight")).filter(|tensor| tensor.shape.len() == 2);
-    HEADS.iter().chain(FOREIGN_HEADS).find_map(weight).map(|tensor| tensor.shape[0])
+    HEADS.iter().find_map(weight).map(|tensor| tensor.shape[0])
+}
+
+/// How many channels the images have that the first convolution in a file looks at.
+pub fn channel_count(tensors: &TensorMap) -> Option<usize> {
+    let weight = |name: &&str| tensors.get(*name).filter(|tensor| tensor.shape.len() == 4);
+    FIRST_CONVOLUTIONS.iter().find_map(weight).map(|tensor| tensor.shape[1])
 }
 
 /// What differs between the tensors that a network has and those of a file, one line each.
@@ -196,25 +212,19 @@ fn adapt(name: &str, found: &HostTensor, shape: &[usize], prefix: usize) -> Opti
 /// that therefore keep their initial values.
 fn keep_head(
     wanted: &[NamedTensor],
+    head: &str,
     tensors: &mut TensorMap,
     allowed: Allowed,
     notes: &mut Vec<String>,
 ) -> Vec<String> {
-    let is_head = |head: &&&str| wanted.iter().any(|tensor| tensor.name == format!("{head}.weight"));
-    let Some(head) = HEADS.iter().find(is_head) else { return Vec::new() };
     let names = [format!("{head}.weight"), format!("{head}.bias")];
     let ours = wanted.iter().find(|tensor| tensor.name == names[0]).map(|tensor| tensor.shape.as_slice());
     let theirs = tensors.get(&names[0]).map(|tensor| tensor.shape.as_slice());
-    match (ours, theirs) {
-        (Some([classes, width]), Some([old, old_width]))
-            if allowed.other_classes && classes != old && width == old_width =>
-        {
-            notes.push(format!("classifier `{head}` of {old} classes replaced by a new one of {classes}"));
-            names.iter().for_each(|name| {
-                tensors.remove(name);
-            });
-            names.to_vec()
-        }
-        _ => Vec::new(),
+    let (Some([classes, width]), Some([old, old_width])) = (ours, theirs) else { return Vec::new() };
+    if !allowed.other_classes || classes == old || width != old_width {
+        return Vec::new();
     }
+    notes.push(format!("classifier `{head}` of {old} classes replaced by a new one of {classes}"));
+    tensors.retain(|name, _| !names.contains(name));
+    names.to_vec()
 }
