@@ -2,27 +2,7 @@
 //! must hold whatever they are given.
 
 #[allow(dead_code)]
-mod weights {
-    //! The same files under the same names.
-    #[path = "../../../crates/hcd/src/models/weights/archive.rs"]
-    mod archive;
-    #[path = "../../../crates/hcd/src/models/weights/calls.rs"]
-    mod calls;
-    #[path = "../../../crates/hcd/src/models/weights/machine.rs"]
-    mod machine;
-    #[path = "../../../crates/hcd/src/models/weights/naming.rs"]
-    pub mod naming;
-    #[path = "../../../crates/hcd/src/models/weights/open.rs"]
-    pub mod open;
-    #[path = "../../../crates/hcd/src/models/weights/pickle.rs"]
-    mod pickle;
-    #[path = "../../../crates/hcd/src/models/weights/pytorch.rs"]
-    mod pytorch;
-    #[path = "../../../crates/hcd/src/models/weights/safetensors.rs"]
-    mod safetensors;
-    #[path = "../../../crates/hcd/src/models/weights/tensor.rs"]
-    pub mod tensor;
-}
+mod weights;
 
 pub use weights::tensor::{HostTensor, TensorMap};
 

@@ -160,16 +160,26 @@ macro_rules! each_family {
 impl Network {
     /// Builds the network with values drawn from the stream "model" of `seed`, on `device`.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Self {
-        let mut init = Init::new(crate::rng::stream(seed, "model", &[]), device);
+        Self::drawn(config, &mut Init::new(crate::rng::stream(seed, "model", &[]), device))
+    }
+
+    /// As [`Network::new`] with seed 0, but of at most `numbers` numbers: beyond them, tensors are misshapen, so that
+    /// they fit no weights. For configurations out of files, which may ask for anything.
+    pub(crate) fn within(numbers: usize, config: &ModelConfig, device: &Device) -> Self {
+        let init = Init::new(crate::rng::stream(0, "model", &[]), device);
+        Self::drawn(config, &mut init.within(numbers))
+    }
+
+    fn drawn(config: &ModelConfig, init: &mut Init) -> Self {
         match config {
-            ModelConfig::ResNet(config) => Network::ResNet(ResNet::new(config, &mut init)),
-            ModelConfig::CifarResNet(config) => Network::CifarResNet(CifarResNet::new(config, &mut init)),
-            ModelConfig::EfficientNet(config) => Network::EfficientNet(EfficientNet::new(config, &mut init)),
-            ModelConfig::ConvNext(config) => Network::ConvNext(ConvNext::new(config, &mut init)),
-            ModelConfig::Vit(config) => Network::Vit(Vit::new(config, &mut init)),
-            ModelConfig::Swin(config) => Network::Swin(Swin::new(config, &mut init)),
-            ModelConfig::Mixer(config) => Network::Mixer(Mixer::new(config, &mut init)),
-            ModelConfig::ResMlp(config) => Network::ResMlp(ResMlp::new(config, &mut init)),
+            ModelConfig::ResNet(config) => Network::ResNet(ResNet::new(config, init)),
+            ModelConfig::CifarResNet(config) => Network::CifarResNet(CifarResNet::new(config, init)),
+            ModelConfig::EfficientNet(config) => Network::EfficientNet(EfficientNet::new(config, init)),
+            ModelConfig::ConvNext(config) => Network::ConvNext(ConvNext::new(config, init)),
+            ModelConfig::Vit(config) => Network::Vit(Vit::new(config, init)),
+            ModelConfig::Swin(config) => Network::Swin(Swin::new(config, init)),
+            ModelConfig::Mixer(config) => Network::Mixer(Mixer::new(config, init)),
+            ModelConfig::ResMlp(config) => Network::ResMlp(ResMlp::new(config, init)),
         }
     }
 }
