@@ -333,3 +333,20 @@ fn files_are_the_same_each_time() {
     assert_eq!(read.metadata["format"], "pt");
     assert!(read.metadata["hcd"].contains("normalization"));
 }
+
+/// The limit on what a card asks for stands in no network's way.
+#[test]
+fn every_preset_is_read_back_from_its_own_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let device = Device::flex();
+    for preset in hcd::models::PRESETS.iter().filter(|preset| preset.image_size <= 32) {
+        let config = preset.config(3, preset.image_size, 2);
+        let image = ImageShape { channels: 3, height: preset.image_size, width: preset.image_size };
+        let card = Card { model: preset.name.to_owned(), config: config.clone(), image, ..exported().card };
+        let tensors = weights::snapshot(&Network::new(&config, 1, &device));
+        export::save(&path, &tensors, Precision::F32, &card).unwrap();
+        let loaded = export::load(&path, &device).unwrap();
+        assert!(weights::snapshot(&loaded.network) == tensors, "{}", preset.name);
+    }
+}

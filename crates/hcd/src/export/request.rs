@@ -48,8 +48,9 @@ pub fn load_with(path: &Path, request: &Request, device: &Device) -> Result<Load
         Some(card) if request.is_silent() => {
             // What a stranger's file describes is no larger than what it holds.
             card.check_against(&contents.tensors).map_err(|what| metadata(&what))?;
-            let numbers = contents.tensors.values().map(|tensor| tensor.values.len()).sum();
-            let network = Network::within(numbers, &card.config, device);
+            // Twice, since some initial values are drawn only to be replaced.
+            let numbers: usize = contents.tensors.values().map(|tensor| tensor.values.len()).sum();
+            let network = Network::within(numbers.saturating_mul(2), &card.config, device);
             (card, network)
         }
         card => {
