@@ -125,8 +125,15 @@ fn store<'a>(name: &'a str, tensor: &HostTensor, precision: Precision) -> Stored
 /// # Errors
 /// Where the file cannot be read, is damaged, or of another format.
 pub fn read_any(path: &Path) -> Result<Contents> {
-    let bytes = files::read(path)?;
-    open::decode(&bytes).map_err(|what| Error::Weights(format!("{}: {what}", path.display())))
+    decode_any(&files::read(path)?, &path.display().to_string())
+}
+
+/// As [`read_any`], from bytes; `source` names them in errors.
+///
+/// # Errors
+/// As [`read_any`].
+pub fn decode_any(bytes: &[u8], source: &str) -> Result<Contents> {
+    open::decode(bytes).map_err(|what| Error::Weights(format!("{source}: {what}")))
 }
 
 /// Reads every tensor of a safetensors file as f32, and its `hcd` metadata where there is some.
