@@ -5,7 +5,7 @@ use crate::publish;
 use crate::round::Round;
 use crate::session;
 use hcd::config::{self, Override, Resolved};
-use hcd::train::{Experiment, inspect_folder};
+use hcd::train::inspect_folder;
 use std::path::{Path, PathBuf};
 
 /// The demo's recipe, as in the repository.

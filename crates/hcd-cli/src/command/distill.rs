@@ -4,7 +4,7 @@ use super::train::{finish, start};
 use crate::args::TrainArgs;
 use crate::session;
 use hcd::teacher::Live;
-use hcd::train::{Experiment, Objective};
+use hcd::train::Objective;
 
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let (resolved, folder) = start(&args.source, args.place.out.clone(), args.resume.as_deref(), "distill")?;
