@@ -253,9 +253,8 @@ pub enum Width {
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Weights, a file that hcd wrote
-    #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    #[command(flatten)]
+    pub source: WeightsSource,
     /// File to write; there must be none of that name
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

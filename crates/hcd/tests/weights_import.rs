@@ -351,3 +351,34 @@ fn every_preset_is_read_back_from_its_own_file() {
         assert!(weights::snapshot(&loaded.network) == tensors, "{}", preset.name);
     }
 }
+
+/// Sizes that cost nothing in a file cost nothing here.
+#[test]
+fn empty_tensors_and_metadata_name_no_sizes() {
+    let model = ModelSpec::named("resnet10_small");
+    let empty = |shape: &[usize]| HostTensor { shape: shape.to_vec(), values: Vec::new() };
+    let mut hostile = tensors(&model, 3, 32, 5);
+    hostile.insert("fc.weight".to_owned(), empty(&[1 << 40, 0]));
+    let error = load(&hostile, &asked(&model)).unwrap_err();
+    assert_eq!(error, "file: holds no classifier, so that the classes must be named");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut card = exported().card;
+    let tensors = weights::snapshot(&exported().network);
+    let mut check = |change: &dyn Fn(&mut Card), request: Request, expected: &str| {
+        change(&mut card);
+        export::save(&path, &tensors, Precision::F32, &card).unwrap();
+        let error = export::load_with(&path, &request, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(&|card| card.image.height = 1 << 40, asked(&small("vit")), "pixels a side, expected at most 2048");
+    let wide = |card: &mut Card| {
+        let mut config = serde_json::to_value(&card.config).unwrap();
+        config["widths"] = serde_json::json!([65536, 65536, 65536, 65536]);
+        card.config = serde_json::from_value(config).unwrap();
+    };
+    check(&wide, Request { image_size: Some(32), ..Request::default() }, "do not fit the model");
+    check(&|card| card.image.channels = 1, Request::default(), "must have 1 values");
+    check(&|card| card.normalization.mean.truncate(1), Request::default(), "metadata `hcd`");
+}
