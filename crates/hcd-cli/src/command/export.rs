@@ -12,6 +12,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         return Err(hcd::Error::Run(message).into());
     }
     let loaded = export::load(&args.weights, &session::device())?;
+    loaded.notes.iter().for_each(|note| output::note(note));
     let precision = match args.precision {
         Width::F32 => Precision::F32,
         Width::F16 => Precision::F16,

@@ -22,6 +22,8 @@ pub struct Request {
     pub channels: Option<usize>,
     /// Mean and deviation of the pixels; without it that of the file, or the usual one of the network.
     pub normalization: Option<Normalization>,
+    /// Seed of what is drawn where the file has nothing that fits, such as a new classifier.
+    pub seed: u64,
     /// Whether a classifier for another number of classes than `classes` has is replaced by a new one.
     pub new_classifier: bool,
     /// Whether to take what fits, where tensors are missing, unexpected or misshapen.
@@ -40,15 +42,28 @@ pub fn load_with(path: &Path, request: &Request, device: &Device) -> Result<Load
         Err(_) if request.model.is_some() => None,
         card => card?,
     };
+    let metadata = |what: &str| Error::Weights(format!("{source}: metadata `hcd`: {what}"));
     if let Some(card) = &card {
-        card.check().map_err(|what| Error::Weights(format!("{source}: metadata `hcd`: {what}")))?;
+        card.check().map_err(|what| metadata(&what))?;
     }
-    let card = match (card, request.is_silent()) {
-        (Some(card), true) => card,
-        (card, _) => describe(path, request, card, &contents)?,
+    let (card, network) = match card {
+        Some(card) if request.is_silent() => {
+            // What a stranger's file describes is no larger than what it holds.
+            card.check_against(&contents.tensors).map_err(|what| metadata(&what))?;
+            // What the file lacks is drawn; it may lack something only where that is allowed.
+            let seed = request.partial.then_some(request.seed);
+            // Twice, since some initial values are drawn only to be replaced.
+            let numbers: usize = contents.tensors.values().map(|tensor| tensor.values.len()).sum();
+            let network = Network::within(numbers.saturating_mul(2), &card.config, seed, device);
+            (card, network)
+        }
+        card => {
+            let card = describe(path, request, card, &contents)?;
+            let network = Network::new(&card.config, request.seed, device);
+            (card, network)
+        }
     };
     let allowed = Allowed { other_classes: request.new_classifier, partial: request.partial };
-    let network = Network::new(&card.config, 0, device);
     let imported = weights::import(network, card.config.head(), contents, &source, allowed)?;
     let Imported { network, notes } = imported;
     Ok(Loaded { network, card, notes })

@@ -59,6 +59,11 @@ pub trait Parameters: Module {
         self.map(&mut Writer { path: Path::default(), update })
     }
 
+    /// Puts the tensors that `is_frozen` outside of learning: they get no gradient.
+    fn freeze(self, is_frozen: &dyn Fn(&str) -> bool) -> Self {
+        self.map(&mut Freezer { path: Path::default(), is_frozen })
+    }
+
     /// Takes the gradients of the learned tensors out of `gradients`, flat, by name. A tensor that the loss
     /// does not depend on has none.
     fn take_gradients(&self, gradients: &mut Gradients) -> BTreeMap<String, Tensor<1>> {
@@ -188,6 +193,28 @@ impl ModuleMapper for Writer<'_> {
         let value = (self.update)(self.path.describe(tensor)).reshape(shape);
         let value = if device.is_autodiff() { value.autodiff() } else { value };
         Param::initialized(id, value.set_require_grad(learned && device.is_autodiff()))
+    }
+}
+
+struct Freezer<'a> {
+    path: Path,
+    is_frozen: &'a dyn Fn(&str) -> bool,
+}
+
+impl ModuleMapper for Freezer<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match (self.is_frozen)(&self.path.0.join(".")) {
+            true => param.set_require_grad(false),
+            false => param,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod checkpoint;
 mod ema;
 mod experiment;
+mod finetune;
 mod fit;
 mod history;
 mod optimizer;
@@ -14,7 +15,8 @@ mod schedule;
 mod step;
 
 pub use ema::Ema;
-pub use experiment::Experiment;
+pub use experiment::{Experiment, Initial};
+pub use finetune::FinetuneConfig;
 pub use fit::{Fitted, Observer, Progress, fit};
 pub use history::{Best, EpochRecord, History, TermRecord};
 pub use optimizer::{GradientMap, Optimizer, OptimizerConfig, clip_global_norm};
