@@ -1,8 +1,32 @@
-//! Networks by name: presets, and what a recipe may change of them.
+//! Networks by name: what a user asks for, and the complete shape that it resolves to.
 
-use super::{ResNetConfig, Stem, SwinConfig};
+use super::{
+    CifarResNetConfig, ConvNextConfig, EfficientNetConfig, MixerConfig, PRESETS, Preset, ResMlpConfig,
+    ResNetConfig, SwinConfig, VitConfig,
+};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What every family's configuration can be asked.
+pub(super) trait Family {
+    /// Path of the last layer.
+    const HEAD: &'static str;
+
+    /// K.
+    fn num_classes(&self) -> usize;
+
+    /// C_in.
+    fn in_channels(&self) -> usize;
+
+    /// The one image side the network takes, where it is not free.
+    fn image_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// What makes the shape impossible, if anything: one line on the first thing that is wrong.
+    fn check(&self) -> std::result::Result<(), String>;
+}
 
 /// A network's complete shape, as saved in files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -10,15 +34,82 @@ use serde::{Deserialize, Serialize};
 pub enum ModelConfig {
     /// Residual network.
     ResNet(ResNetConfig),
+    /// Residual network for 32x32 images.
+    CifarResNet(CifarResNetConfig),
+    /// MobileNetV2, EfficientNet-Lite.
+    EfficientNet(EfficientNetConfig),
+    /// Modernised convolutional network.
+    ConvNext(ConvNextConfig),
+    /// Vision transformer.
+    Vit(VitConfig),
     /// Shifted-window transformer.
     Swin(SwinConfig),
+    /// Perceptrons over tokens and channels.
+    Mixer(MixerConfig),
+    /// Residual perceptrons with affine layers.
+    ResMlp(ResMlpConfig),
 }
 
-/// What a user asks for: a preset's name, and options that differ from it.
+/// One line per family: hand a call through to the configuration inside.
+macro_rules! each_config {
+    ($config:expr, $inner:ident => $call:expr) => {
+        match $config {
+            ModelConfig::ResNet($inner) => $call,
+            ModelConfig::CifarResNet($inner) => $call,
+            ModelConfig::EfficientNet($inner) => $call,
+            ModelConfig::ConvNext($inner) => $call,
+            ModelConfig::Vit($inner) => $call,
+            ModelConfig::Swin($inner) => $call,
+            ModelConfig::Mixer($inner) => $call,
+            ModelConfig::ResMlp($inner) => $call,
+        }
+    };
+}
+
+impl ModelConfig {
+    /// K.
+    pub fn num_classes(&self) -> usize {
+        each_config!(self, config => config.num_classes())
+    }
+
+    /// C_in.
+    pub fn in_channels(&self) -> usize {
+        each_config!(self, config => config.in_channels())
+    }
+
+    /// The one image side the network takes, where it is not free.
+    pub fn image_size(&self) -> Option<usize> {
+        each_config!(self, config => config.image_size())
+    }
+
+    /// Path of the last layer, such as `head.fc`.
+    pub fn head(&self) -> &'static str {
+        fn of<F: Family>(_: &F) -> &'static str {
+            F::HEAD
+        }
+        each_config!(self, config => of(config))
+    }
+
+    /// What makes the shape impossible, if anything.
+    ///
+    /// # Errors
+    /// With one line on the first thing that is wrong.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        if self.num_classes() == 0 || self.in_channels() == 0 {
+            return Err("num_classes and in_channels must be at least 1".to_owned());
+        }
+        each_config!(self, config => config.check())
+    }
+}
+
+/// What a user asks for: a preset's name, perhaps weights to begin with, and options that differ from the preset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
     /// Name of a preset, as `hcd models` lists them.
     pub name: String,
+    /// Weights to begin with; initial values are drawn where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
     /// Fields of the preset's configuration to replace, such as `widths` or `depths`.
     #[serde(flatten)]
     pub options: toml::Table,
@@ -27,7 +118,7 @@ pub struct ModelSpec {
 impl ModelSpec {
     /// The preset as it is.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), options: toml::Table::new() }
+        Self { name: name.to_owned(), weights: None, options: toml::Table::new() }
     }
 
     /// The complete configuration, for images of `channels` x `size` x `size` and `classes` classes.
@@ -38,7 +129,7 @@ impl ModelSpec {
         let refuse = |what: String| Error::Recipe(format!("model `{}`: {what}", self.name));
         let preset = self.preset().map_err(refuse)?;
         let config = self
-            .change((preset.build)(channels, size, classes))
+            .change(preset.config(channels, size, classes))
             .map_err(|problems| refuse(problems.join("; ")))?;
         config.check().map_err(refuse)?;
         Ok(config)
@@ -47,12 +138,16 @@ impl ModelSpec {
     /// What is wrong with the name and the options, whatever the images are: one line each, the key in front.
     pub fn check(&self) -> Vec<String> {
         match self.preset() {
-            Ok(preset) => self.change((preset.build)(1, preset.image_size, 1)).err().unwrap_or_default(),
+            Ok(preset) => self.change(preset.config(1, preset.image_size, 1)).err().unwrap_or_default(),
             Err(problem) => vec![problem],
         }
     }
 
-    fn preset(&self) -> std::result::Result<&'static Preset, String> {
+    /// The preset of that name.
+    ///
+    /// # Errors
+    /// Where there is none, with the names there are.
+    pub fn preset(&self) -> std::result::Result<&'static Preset, String> {
         PRESETS.iter().find(|preset| preset.name == self.name).ok_or_else(|| {
             let known = PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");
             format!("name = \"{}\", expected one of {known}", self.name)
@@ -88,153 +183,27 @@ impl ModelSpec {
     }
 }
 
-impl ModelConfig {
-    /// K.
-    pub fn num_classes(&self) -> usize {
-        match self {
-            ModelConfig::ResNet(config) => config.num_classes,
-            ModelConfig::Swin(config) => config.num_classes,
-        }
-    }
-
-    /// C_in.
-    pub fn in_channels(&self) -> usize {
-        match self {
-            ModelConfig::ResNet(config) => config.in_channels,
-            ModelConfig::Swin(config) => config.in_channels,
-        }
-    }
-
-    /// The one image side the network takes, where it is not free.
-    pub fn image_size(&self) -> Option<usize> {
-        match self {
-            ModelConfig::ResNet(_) => None,
-            ModelConfig::Swin(config) => Some(config.image_size),
-        }
-    }
-
-    /// What makes the shape impossible, if anything.
-    ///
-    /// # Errors
-    /// With one line on the first thing that is wrong.
-    pub fn check(&self) -> std::result::Result<(), String> {
-        match self {
-            ModelConfig::ResNet(config) => {
-                if config.depths.contains(&0) || config.widths.contains(&0) {
-                    return Err("depths and widths must be at least 1".to_owned());
-                }
-            }
-            ModelConfig::Swin(config) => {
-                if config.depths.is_empty() || config.depths.len() != config.heads.len() {
-                    return Err(format!(
-                        "depths {:?} and heads {:?} must have one entry a stage",
-                        config.depths, config.heads
-                    ));
-                }
-                if config.patch_size == 0 || config.window == 0 || config.width == 0 {
-                    return Err("patch_size, window and width must be at least 1".to_owned());
-                }
-                if config.image_size % config.patch_size != 0 || config.image_size == 0 {
-                    return Err(format!(
-                        "image_size = {} must be a multiple of patch_size = {}",
-                        config.image_size, config.patch_size
-                    ));
-                }
-                for (stage, heads) in config.heads.iter().enumerate() {
-                    if *heads == 0 || (config.width << stage) % heads != 0 {
-                        return Err(format!(
-                            "width {} of stage {} must be a multiple of heads = {heads}",
-                            config.width << stage,
-                            stage + 1
-                        ));
-                    }
-                }
-                if !(0.0..1.0).contains(&config.drop_path) {
-                    return Err(format!("drop_path = {}, must be in [0, 1)", config.drop_path));
-                }
-            }
-        }
-        Ok(())
+/// Whether a rate lies in [0, 1).
+pub(super) fn in_unit(key: &str, value: f64) -> std::result::Result<(), String> {
+    match (0.0..1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(format!("{key} = {value}, must be in [0, 1)")),
     }
 }
 
-/// A named configuration.
-#[derive(Debug)]
-pub struct Preset {
-    /// The name, timm's where timm has the network.
-    pub name: &'static str,
-    /// One line for `hcd models`.
-    pub about: &'static str,
-    /// The usual image side.
-    pub image_size: usize,
-    build: fn(channels: usize, size: usize, classes: usize) -> ModelConfig,
+/// Whether images of `image_size` can be cut into patches of `patch_size`. As timm does, what is left over at
+/// the right and below is not looked at.
+pub(super) fn check_patches(image_size: usize, patch_size: usize) -> std::result::Result<(), String> {
+    match patch_size > 0 && image_size >= patch_size {
+        true => Ok(()),
+        false => Err(format!("patch_size = {patch_size}, must be from 1 to image_size = {image_size}")),
+    }
 }
 
-const fn preset(
-    name: &'static str,
-    about: &'static str,
-    image_size: usize,
-    build: fn(usize, usize, usize) -> ModelConfig,
-) -> Preset {
-    Preset { name, about, image_size, build }
+/// Whether a width can be shared out among attention heads.
+pub(super) fn check_heads(width: usize, heads: usize) -> std::result::Result<(), String> {
+    match heads > 0 && width > 0 && width.is_multiple_of(heads) {
+        true => Ok(()),
+        false => Err(format!("width {width} must be a multiple of heads = {heads}")),
+    }
 }
-
-fn resnet(
-    depths: [usize; 4],
-    width: usize,
-    stem: Stem,
-    in_channels: usize,
-    num_classes: usize,
-) -> ModelConfig {
-    let widths = [width, 2 * width, 4 * width, 8 * width];
-    ModelConfig::ResNet(ResNetConfig { depths, widths, stem, in_channels, num_classes })
-}
-
-/// The arguments are: images (channels, side), classes, patch size, width, depths and heads.
-fn swin(
-    (in_channels, image_size, num_classes): (usize, usize, usize),
-    patch_size: usize,
-    width: usize,
-    depths: &[usize],
-    heads: &[usize],
-) -> ModelConfig {
-    ModelConfig::Swin(SwinConfig {
-        image_size,
-        patch_size,
-        window: 7,
-        width,
-        depths: depths.to_vec(),
-        heads: heads.to_vec(),
-        drop_path: 0.1,
-        in_channels,
-        num_classes,
-    })
-}
-
-/// Every network that can be named.
-pub const PRESETS: &[Preset] = &[
-    preset("resnet18", "ResNet-18, ImageNet stem", 224, |c, _, k| {
-        resnet([2, 2, 2, 2], 64, Stem::Imagenet, c, k)
-    }),
-    preset("resnet34", "ResNet-34, ImageNet stem", 224, |c, _, k| {
-        resnet([3, 4, 6, 3], 64, Stem::Imagenet, c, k)
-    }),
-    preset("resnet18_small", "ResNet-18, 3x3 stem for small images", 32, |c, _, k| {
-        resnet([2, 2, 2, 2], 64, Stem::Small, c, k)
-    }),
-    preset("resnet10_small", "ResNet-10 of width 16, 3x3 stem for small images", 32, |c, _, k| {
-        resnet([1, 1, 1, 1], 16, Stem::Small, c, k)
-    }),
-    preset("swin_tiny_patch4_window7_224", "Swin-T", 224, |c, s, k| {
-        swin((c, s, k), 4, 96, &[2, 2, 6, 2], &[3, 6, 12, 24])
-    }),
-    preset("swin_nano_patch4_window7_224", "Swin of width 64", 224, |c, s, k| {
-        swin((c, s, k), 4, 64, &[2, 2, 2, 2], &[2, 4, 8, 16])
-    }),
-    preset("swin_pico_patch4_window7_224", "Swin of width 48", 224, |c, s, k| {
-        swin((c, s, k), 4, 48, &[2, 2, 2, 2], &[2, 4, 8, 16])
-    }),
-    preset("swin_small_patch2", "Swin of three stages with 2x2 patches, for small images", 28, |c, s, k| {
-        swin((c, s, k), 2, 48, &[2, 4, 2], &[2, 4, 8])
-    }),
-];

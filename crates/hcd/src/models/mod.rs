@@ -3,18 +3,34 @@
 //! Stage taps and penultimate features are those of the table in `docs/method.md`: a student gives the
 //! outputs of its stages, a teacher the vector that its classifier reads.
 
+mod blocks;
+mod cifar_resnet;
 mod config;
+mod convnext;
+mod efficientnet;
 pub mod layers;
+mod mixer;
 mod params;
+mod presets;
+mod resmlp;
 mod resnet;
 mod swin;
+mod vit;
 pub mod weights;
 
-pub use config::{ModelConfig, ModelSpec, PRESETS, Preset};
+pub use blocks::{Block, depth_of};
+pub use cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
+pub use config::{ModelConfig, ModelSpec};
+pub use convnext::{ConvNext, ConvNextConfig};
+pub use efficientnet::{BlockRow, EfficientNet, EfficientNetConfig, MapPadding};
 pub use layers::{Init, Pass};
+pub use mixer::{Mixer, MixerConfig};
 pub use params::{NamedTensor, Parameters, Role};
-pub use resnet::{ResNet, ResNetConfig, Stem};
+pub use presets::{Interpolation, PRESETS, Preprocessing, Preset};
+pub use resmlp::{ResMlp, ResMlpConfig};
+pub use resnet::{BlockKind, ResNet, ResNetConfig, Stem};
 pub use swin::{Swin, SwinConfig};
+pub use vit::{Vit, VitConfig};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -98,6 +114,9 @@ pub trait Backbone: Module {
     /// # Shapes
     /// `penultimate` (B, D) → (B, K)
     fn classify(&self, penultimate: Tensor<2>) -> Tensor<2>;
+
+    /// The network as a row of blocks, the stem first; what is in none of them belongs to the head.
+    fn blocks(&self) -> Vec<Block>;
 }
 
 /// Any network of the zoo.
@@ -106,8 +125,20 @@ pub trait Backbone: Module {
 pub enum Network {
     /// Residual network.
     ResNet(ResNet),
+    /// Residual network for 32x32 images.
+    CifarResNet(CifarResNet),
+    /// MobileNetV2, EfficientNet-Lite.
+    EfficientNet(EfficientNet),
+    /// Modernised convolutional network.
+    ConvNext(ConvNext),
+    /// Vision transformer.
+    Vit(Vit),
     /// Shifted-window transformer.
     Swin(Swin),
+    /// Perceptrons over tokens and channels.
+    Mixer(Mixer),
+    /// Residual perceptrons with affine layers.
+    ResMlp(ResMlp),
 }
 
 /// One line per family: hand a call through to the network inside.
@@ -115,7 +146,13 @@ macro_rules! each_family {
     ($network:expr, $inner:ident => $call:expr) => {
         match $network {
             Network::ResNet($inner) => $call,
+            Network::CifarResNet($inner) => $call,
+            Network::EfficientNet($inner) => $call,
+            Network::ConvNext($inner) => $call,
+            Network::Vit($inner) => $call,
             Network::Swin($inner) => $call,
+            Network::Mixer($inner) => $call,
+            Network::ResMlp($inner) => $call,
         }
     };
 }
@@ -126,7 +163,13 @@ impl Network {
         let mut init = Init::new(crate::rng::stream(seed, "model", &[]), device);
         match config {
             ModelConfig::ResNet(config) => Network::ResNet(ResNet::new(config, &mut init)),
+            ModelConfig::CifarResNet(config) => Network::CifarResNet(CifarResNet::new(config, &mut init)),
+            ModelConfig::EfficientNet(config) => Network::EfficientNet(EfficientNet::new(config, &mut init)),
+            ModelConfig::ConvNext(config) => Network::ConvNext(ConvNext::new(config, &mut init)),
+            ModelConfig::Vit(config) => Network::Vit(Vit::new(config, &mut init)),
             ModelConfig::Swin(config) => Network::Swin(Swin::new(config, &mut init)),
+            ModelConfig::Mixer(config) => Network::Mixer(Mixer::new(config, &mut init)),
+            ModelConfig::ResMlp(config) => Network::ResMlp(ResMlp::new(config, &mut init)),
         }
     }
 }
@@ -147,6 +190,10 @@ impl Backbone for Network {
     fn classify(&self, penultimate: Tensor<2>) -> Tensor<2> {
         each_family!(self, network => network.classify(penultimate))
     }
+
+    fn blocks(&self) -> Vec<Block> {
+        each_family!(self, network => network.blocks())
+    }
 }
 
 /// Mean over height and width.
@@ -156,4 +203,13 @@ impl Backbone for Network {
 pub fn global_average(map: Tensor<4>) -> Tensor<2> {
     let [batch, channels, height, width] = map.dims();
     map.reshape([batch, channels, height * width]).mean_dim(2).squeeze_dim(2)
+}
+
+/// The pixels of a map as tokens, row by row.
+///
+/// # Shapes
+/// `map` (B, C, H, W) → (B, H·W, C)
+fn patch_tokens(map: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, height, width] = map.dims();
+    map.reshape([batch, channels, height * width]).swap_dims(1, 2)
 }

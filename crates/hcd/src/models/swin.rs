@@ -6,9 +6,9 @@
 
 mod window;
 
-use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Pass};
-use super::{Backbone, Features, StageFeature, StageShape};
-use crate::ops::gelu;
+use super::config::{Family, check_heads, check_patches, in_unit};
+use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Mlp, Pass};
+use super::{Backbone, Block, Features, StageFeature, StageShape};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
@@ -35,6 +35,12 @@ pub struct SwinConfig {
     pub heads: Vec<usize>,
     /// Stochastic depth of the last block; earlier ones rise to it linearly from 0.
     pub drop_path: f64,
+    /// Dropout before the classifier.
+    #[serde(default)]
+    pub dropout: f64,
+    /// Dropout after attention's projection and the MLP's layers.
+    #[serde(default)]
+    pub token_dropout: f64,
     /// C_in.
     pub in_channels: usize,
     /// K.
@@ -50,6 +56,43 @@ impl SwinConfig {
 
     fn width_of(&self, stage: usize) -> usize {
         self.width << stage
+    }
+}
+
+impl Family for SwinConfig {
+    const HEAD: &'static str = "head.fc";
+
+    fn num_classes(&self) -> usize {
+        self.num_classes
+    }
+
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    fn image_size(&self) -> Option<usize> {
+        Some(self.image_size)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let (depths, heads) = (&self.depths, &self.heads);
+        if depths.is_empty() || depths.len() != heads.len() {
+            return Err(format!("depths {depths:?} and heads {heads:?} must have one entry a stage"));
+        }
+        if self.window == 0 || depths.contains(&0) {
+            return Err("window and depths must be at least 1".to_owned());
+        }
+        check_patches(self.image_size, self.patch_size)?;
+        if self.depths.len() > 16 || self.width > 1 << 16 {
+            return Err(format!("depths {depths:?} and width = {} are beyond any use", self.width));
+        }
+        for (stage, &heads) in heads.iter().enumerate() {
+            check_heads(self.width_of(stage), heads)
+                .map_err(|what| format!("stage {}: {what}", stage + 1))?;
+        }
+        in_unit("drop_path", self.drop_path)?;
+        in_unit("dropout", self.dropout)?;
+        in_unit("token_dropout", self.token_dropout)
     }
 }
 
@@ -82,34 +125,32 @@ impl PatchMerging {
 }
 
 #[derive(Module, Debug)]
-struct Mlp {
-    fc1: Linear,
-    fc2: Linear,
-}
-
-#[derive(Module, Debug)]
-struct Block {
+struct SwinBlock {
     norm1: LayerNorm,
     attn: WindowAttention,
     norm2: LayerNorm,
     mlp: Mlp,
     #[module(skip)]
     drop_path: f64,
+    #[module(skip)]
+    dropout: f64,
 }
 
-impl Block {
+impl SwinBlock {
+    /// # Shapes
+    /// `x` (B, H, W, C) → (B, H, W, C)
     fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let attended = self.attn.forward(self.norm1.forward(x.clone()));
+        let attended = pass.dropout(self.attn.forward(self.norm1.forward(x.clone())), self.dropout);
         let x = x + pass.drop_path(attended, self.drop_path);
-        let hidden = gelu(self.mlp.fc1.forward(self.norm2.forward(x.clone()))); // (B, H, W, 4C)
-        x + pass.drop_path(self.mlp.fc2.forward(hidden), self.drop_path)
+        let hidden = self.mlp.forward(self.norm2.forward(x.clone()), pass);
+        x + pass.drop_path(hidden, self.drop_path)
     }
 }
 
 #[derive(Module, Debug)]
 struct Stage {
     downsample: Option<PatchMerging>,
-    blocks: Vec<Block>,
+    blocks: Vec<SwinBlock>,
 }
 
 #[derive(Module, Debug)]
@@ -152,7 +193,7 @@ impl Swin {
                     .map(|block| {
                         let drop_path = config.drop_path * index as f64 / (total.max(2) - 1) as f64;
                         index += 1;
-                        Block {
+                        SwinBlock {
                             norm1: LayerNorm::new(width, EPSILON, init),
                             attn: WindowAttention::new(
                                 width,
@@ -163,11 +204,9 @@ impl Swin {
                                 init,
                             ),
                             norm2: LayerNorm::new(width, EPSILON, init),
-                            mlp: Mlp {
-                                fc1: Linear::new(width, 4 * width, init),
-                                fc2: Linear::new(4 * width, width, init),
-                            },
+                            mlp: Mlp::new(width, 4 * width, config.token_dropout, init),
                             drop_path,
+                            dropout: config.token_dropout,
                         }
                     })
                     .collect();
@@ -207,7 +246,7 @@ impl Backbone for Swin {
         let [b, h, w, c] = x.dims();
         let tokens = self.norm.forward(x).reshape([b, h * w, c]);
         let penultimate = tokens.mean_dim(1).squeeze_dim(1); // (B, C)
-        let logits = self.classify(penultimate.clone()); // (B, K)
+        let logits = self.classify(pass.dropout(penultimate.clone(), self.config.dropout)); // (B, K)
         Features { stages, penultimate, logits }
     }
 
@@ -226,6 +265,19 @@ impl Backbone for Swin {
 
     fn classify(&self, penultimate: Tensor<2>) -> Tensor<2> {
         self.head.fc.forward(penultimate)
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        let stage = |(stage, &depth): (usize, &usize)| {
+            (0..depth).map(move |i| {
+                let block = format!("layers.{stage}.blocks.{i}.");
+                // What merges patches goes with the first block behind it.
+                let before = (i == 0).then(|| format!("layers.{stage}.downsample."));
+                Block::new(stage + 1, before.into_iter().chain([block]))
+            })
+        };
+        let blocks = self.config.depths.iter().enumerate().flat_map(stage);
+        std::iter::once(Block::stem(["patch_embed."])).chain(blocks).collect()
     }
 }
 

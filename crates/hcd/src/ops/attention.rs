@@ -35,6 +35,20 @@ pub fn window_attention(qkv: Tensor<3>, bias: Tensor<3>, windows: &Arc<Windows>)
     ))
 }
 
+/// Attention of every token to every token.
+///
+/// # Shapes
+/// `qkv` (B, tokens, 3 · heads · d) → (B, tokens, heads · d)
+///
+/// # Panics
+/// If the width is no multiple of 3 · `heads`.
+pub fn attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [_, tokens, _] = qkv.dims();
+    let bias = Tensor::zeros([heads, tokens, tokens], (&qkv.device().without_autodiff(), qkv.dtype()));
+    let windows = Arc::new(Windows::new(tokens, (0..tokens).collect(), None));
+    window_attention(qkv, bias, &windows)
+}
+
 fn composed(qkv: Tensor<3>, bias: Tensor<3>, windows: &Windows) -> Tensor<3> {
     let ([b, tokens, width], [heads, area, _]) = (qkv.dims(), bias.dims());
     let (count, head) = (windows.count(), width / (3 * heads));

@@ -14,7 +14,7 @@ mod gelu;
 mod layer_norm;
 mod relu;
 
-pub use attention::window_attention;
+pub use attention::{attention, window_attention};
 pub use batch_norm::{Normalised, batch_norm_train};
 pub use conv::conv2d;
 pub use gelu::gelu;

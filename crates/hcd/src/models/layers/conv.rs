@@ -4,6 +4,7 @@ use super::Init;
 use crate::ops::conv2d;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use burn::tensor::ops::PadMode;
 
 /// What a convolution is, before it has weights.
 #[derive(Debug, Clone, Copy)]
@@ -16,16 +17,38 @@ pub struct ConvSpec {
     pub kernel: usize,
     /// Stride, both ways.
     pub stride: usize,
-    /// Zero padding on every side.
-    pub padding: usize,
+    /// Zero padding.
+    pub padding: Padding,
     /// Groups of channels that do not mix.
     pub groups: usize,
+}
+
+/// Zeros around a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// So many on every side.
+    Even(usize),
+    /// As TensorFlow's "SAME": as few as make the output ⌈size/stride⌉ long, an odd one at the end.
+    Same,
+}
+
+impl Padding {
+    /// Zeros before and after an axis of `size`.
+    fn around(self, size: usize, kernel: usize, stride: usize) -> (usize, usize) {
+        match self {
+            Padding::Even(padding) => (padding, padding),
+            Padding::Same => {
+                let total = ((size.div_ceil(stride) - 1) * stride + kernel).saturating_sub(size);
+                (total / 2, total - total / 2)
+            }
+        }
+    }
 }
 
 impl ConvSpec {
     /// Kernel k, stride s, padding (k−1)/2, no groups.
     pub fn new(input: usize, output: usize, kernel: usize, stride: usize) -> Self {
-        Self { input, output, kernel, stride, padding: (kernel - 1) / 2, groups: 1 }
+        Self { input, output, kernel, stride, padding: Padding::Even((kernel - 1) / 2), groups: 1 }
     }
 
     /// One filter for each channel.
@@ -35,10 +58,11 @@ impl ConvSpec {
 
     /// The kernel as a patch that does not overlap its neighbours.
     pub fn patch(input: usize, output: usize, size: usize) -> Self {
-        Self { padding: 0, ..Self::new(input, output, size, size) }
+        Self { padding: Padding::Even(0), ..Self::new(input, output, size, size) }
     }
 
-    fn weight_shape(&self) -> [usize; 4] {
+    /// (c_out, c_in/groups, k, k)
+    pub fn weight_shape(&self) -> [usize; 4] {
         [self.output, self.input / self.groups, self.kernel, self.kernel]
     }
 }
@@ -51,7 +75,7 @@ pub struct Conv2d {
     #[module(skip)]
     stride: usize,
     #[module(skip)]
-    padding: usize,
+    padding: Padding,
     #[module(skip)]
     groups: usize,
 }
@@ -77,14 +101,34 @@ impl Conv2d {
         Self::from_parts(spec, weight, Some(bias))
     }
 
+    /// With bias; truncated normal weight (σ = 0.02), zero bias.
+    pub fn trunc_normal(spec: ConvSpec, init: &mut Init) -> Self {
+        let weight = init.trunc_normal(spec.weight_shape(), 0.02);
+        Self::from_parts(spec, weight, Some(init.constant(0.0, [spec.output])))
+    }
+
+    /// With bias; LeCun normal weight, zero bias.
+    pub fn lecun(spec: ConvSpec, init: &mut Init) -> Self {
+        let weight = init.lecun_normal(spec.weight_shape());
+        Self::from_parts(spec, weight, Some(init.constant(0.0, [spec.output])))
+    }
+
     fn from_parts(spec: ConvSpec, weight: Param<Tensor<4>>, bias: Option<Param<Tensor<1>>>) -> Self {
         Self { weight, bias, stride: spec.stride, padding: spec.padding, groups: spec.groups }
     }
 
     /// # Shapes
-    /// `x` (B, c_in, H, W) → (B, c_out, (H + 2p − k)/s + 1, (W + 2p − k)/s + 1)
+    /// `x` (B, c_in, H, W) → (B, c_out, (H + 2p − k)/s + 1, (W + 2p − k)/s + 1), ⌈H/s⌉ and ⌈W/s⌉ where the padding
+    /// is [`Padding::Same`]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let ([_, _, height, width], [_, _, kernel, _]) = (x.dims(), self.weight.dims());
+        let rows = self.padding.around(height, kernel, self.stride);
+        let columns = self.padding.around(width, kernel, self.stride);
+        let (x, padding) = match rows == columns && rows.0 == rows.1 {
+            true => (x, rows.0),
+            false => (x.pad([(0, 0), (0, 0), rows, columns], PadMode::Constant(0.0)), 0),
+        };
         let bias = self.bias.as_ref().map(Param::val);
-        conv2d(x, self.weight.val(), bias, self.stride, self.padding, self.groups)
+        conv2d(x, self.weight.val(), bias, self.stride, padding, self.groups)
     }
 }

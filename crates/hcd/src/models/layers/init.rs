@@ -3,6 +3,8 @@
 //! Kaiming normal, fan-out (He et al. 2015): σ = sqrt(2 / (k²·c_out / groups)).
 //! Kaiming uniform with a = √5, PyTorch's default of a convolution: U(±1/√fan_in).
 //! Truncated normal, timm's: N(0, σ²), redrawn outside ±2 (absolute, as timm's `trunc_normal_` does).
+//! LeCun normal, timm's: N(0, 1/fan_in) cut at two deviations, and widened to keep its variance.
+//! Xavier uniform (Glorot & Bengio 2010): U(±sqrt(6 / (fan_in + fan_out))).
 
 use crate::rng::Stream;
 use burn::module::{Param, ParamId};
@@ -36,17 +38,46 @@ impl<'a> Init<'a> {
     /// Kaiming normal over the fan-out of a convolution weight (c_out, c_in/groups, kh, kw).
     pub fn kaiming_normal_fan_out(&mut self, shape: [usize; 4], groups: usize) -> Param<Tensor<4>> {
         let fan_out = shape[0] * shape[2] * shape[3] / groups;
-        let scale = (2.0 / fan_out as f64).sqrt() as f32;
-        self.fill(shape, |stream| {
-            let z: f32 = StandardNormal.sample(stream);
-            z * scale
-        })
+        self.normal(shape, (2.0 / fan_out as f64).sqrt() as f32)
     }
 
     /// Kaiming uniform with a = √5 over `fan_in`.
     pub fn uniform_fan_in<const D: usize>(&mut self, shape: [usize; D], fan_in: usize) -> Param<Tensor<D>> {
-        let bound = 1.0 / (fan_in as f32).sqrt();
+        self.uniform(shape, 1.0 / (fan_in as f32).sqrt())
+    }
+
+    /// Uniform between ±`bound`.
+    pub fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f32) -> Param<Tensor<D>> {
         self.fill(shape, |stream| stream.random_range(-bound..=bound))
+    }
+
+    /// Xavier uniform of a linear weight (out, in).
+    pub fn xavier_uniform(&mut self, shape: [usize; 2]) -> Param<Tensor<2>> {
+        self.uniform(shape, (6.0 / (shape[0] + shape[1]) as f32).sqrt())
+    }
+
+    /// Normal of deviation `std`.
+    pub fn normal<const D: usize>(&mut self, shape: [usize; D], std: f32) -> Param<Tensor<D>> {
+        self.fill(shape, |stream| {
+            let z: f32 = StandardNormal.sample(stream);
+            z * std
+        })
+    }
+
+    /// LeCun normal of a convolution weight (c_out, c_in/groups, kh, kw).
+    pub fn lecun_normal(&mut self, shape: [usize; 4]) -> Param<Tensor<4>> {
+        /// Deviation of a unit normal that is cut at ±2.
+        const CUT: f32 = 0.879_625_7;
+        let fan_in = shape[1..].iter().product::<usize>() as f32;
+        let std = 1.0 / (fan_in.sqrt() * CUT);
+        self.fill(shape, |stream| {
+            loop {
+                let z: f32 = StandardNormal.sample(stream);
+                if z.abs() <= 2.0 {
+                    return z * std;
+                }
+            }
+        })
     }
 
     /// Truncated normal of deviation `std`.

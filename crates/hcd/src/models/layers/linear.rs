@@ -30,6 +30,16 @@ impl Linear {
         Self { weight, bias: Some(init.uniform_fan_in([output], input)) }
     }
 
+    /// Zeros.
+    pub fn zeros(input: usize, output: usize, init: &mut Init) -> Self {
+        Self { weight: init.constant(0.0, [output, input]), bias: Some(init.constant(0.0, [output])) }
+    }
+
+    /// The weight given, and perhaps a bias.
+    pub fn from_parts(weight: Param<Tensor<2>>, bias: Option<Param<Tensor<1>>>) -> Self {
+        Self { weight, bias }
+    }
+
     /// # Shapes
     /// `x` (…, in) → (…, out)
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {

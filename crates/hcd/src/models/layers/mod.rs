@@ -6,11 +6,13 @@
 mod conv;
 mod init;
 mod linear;
+mod mlp;
 mod norm;
 
-pub use conv::{Conv2d, ConvSpec};
+pub use conv::{Conv2d, ConvSpec, Padding};
 pub use init::Init;
 pub use linear::Linear;
+pub use mlp::Mlp;
 pub use norm::{BatchNorm2d, LayerNorm};
 
 use crate::rng::Stream;
@@ -24,11 +26,14 @@ pub enum Pass<'a> {
     Eval,
     /// Batch statistics (running ones updated); dropout masks drawn from the stream.
     Train(&'a mut Stream),
+    /// Running statistics, left as they are; dropout masks drawn from the stream: training with frozen
+    /// normalisation statistics.
+    TrainFrozenNorm(&'a mut Stream),
 }
 
 impl Pass<'_> {
-    /// Whether batch statistics and dropout apply.
-    pub fn is_training(&self) -> bool {
+    /// Whether batch normalisation goes by the batch.
+    pub fn uses_batch_statistics(&self) -> bool {
         matches!(self, Pass::Train(_))
     }
 
@@ -38,19 +43,29 @@ impl Pass<'_> {
     /// # Shapes
     /// `branch` (B, …) → (B, …)
     pub fn drop_path<const D: usize>(&mut self, branch: Tensor<D>, rate: f64) -> Tensor<D> {
-        let Pass::Train(stream) = self else {
-            return branch;
+        let mut shape = [1; D];
+        shape[0] = branch.dims()[0];
+        self.drop(branch, rate, shape)
+    }
+
+    /// Dropout (Srivastava et al. 2014): zeroes each number with probability `rate`, and scales the kept ones
+    /// by 1 / (1 − rate). Identity in evaluation.
+    pub fn dropout<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
+        let shape = x.dims();
+        self.drop(x, rate, shape)
+    }
+
+    fn drop<const D: usize>(&mut self, x: Tensor<D>, rate: f64, mask: [usize; D]) -> Tensor<D> {
+        let (Pass::Train(stream) | Pass::TrainFrozenNorm(stream)) = self else {
+            return x;
         };
         if rate == 0.0 {
-            return branch;
+            return x;
         }
-        let batch = branch.dims()[0];
-        let keep: Vec<f32> = (0..batch)
-            .map(|_| if stream.random_bool(rate) { 0.0 } else { (1.0 / (1.0 - rate)) as f32 })
-            .collect();
-        let mut shape = [1; D];
-        shape[0] = batch;
-        let mask = Tensor::<D>::from_data(TensorData::new(keep, shape), &branch.device());
-        branch * mask
+        let kept = (1.0 / (1.0 - rate)) as f32;
+        let count = mask.iter().product::<usize>();
+        let values: Vec<f32> =
+            (0..count).map(|_| if stream.random_bool(rate) { 0.0 } else { kept }).collect();
+        x.clone() * Tensor::<D>::from_data(TensorData::new(values, mask), &x.device())
     }
 }

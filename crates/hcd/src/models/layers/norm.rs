@@ -11,6 +11,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::batch_norm;
 
+/// PyTorch's ε.
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
@@ -21,6 +22,8 @@ pub struct BatchNorm2d {
     bias: Param<Tensor<1>>,
     running_mean: RunningState<Tensor<1>>,
     running_var: RunningState<Tensor<1>>,
+    #[module(skip)]
+    epsilon: f64,
 }
 
 impl BatchNorm2d {
@@ -31,7 +34,19 @@ impl BatchNorm2d {
             bias: init.constant(0.0, [channels]),
             running_mean: RunningState::new(Tensor::zeros([channels], init.device())),
             running_var: RunningState::new(Tensor::ones([channels], init.device())),
+            epsilon: BATCH_NORM_EPSILON,
         }
+    }
+
+    /// As [`BatchNorm2d::new`], but of weight 0: a residual branch that ends so starts as nothing
+    /// (Goyal et al. 2017, section 5.1).
+    pub fn zeroed(channels: usize, init: &Init) -> Self {
+        Self { weight: init.constant(0.0, [channels]), ..Self::new(channels, init) }
+    }
+
+    /// As [`BatchNorm2d::new`], with another ε.
+    pub fn with_epsilon(channels: usize, epsilon: f64, init: &Init) -> Self {
+        Self { epsilon, ..Self::new(channels, init) }
     }
 
     /// # Shapes
@@ -51,14 +66,16 @@ impl BatchNorm2d {
     fn normalise(&self, x: Tensor<4>, pass: &Pass, rectified: bool) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
-        if !pass.is_training() {
-            let y = batch_norm(x, weight, bias, mean, var, BATCH_NORM_EPSILON);
+        // A frozen layer keeps its statistics, too: where nothing is learned, nothing is remembered.
+        let frozen = weight.device().is_autodiff() && !weight.is_require_grad();
+        if frozen || !pass.uses_batch_statistics() {
+            let y = batch_norm(x, weight, bias, mean, var, self.epsilon);
             return if rectified { relu(y) } else { y };
         }
         let [batch, _, height, width] = x.dims();
         let count = (batch * height * width) as f64;
         let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
-        let result = batch_norm_train(x, weight, bias, BATCH_NORM_EPSILON, rectified);
+        let result = batch_norm_train(x, weight, bias, self.epsilon, rectified);
         let follow = |running: Tensor<1>, seen: Tensor<1>, scale: f64| {
             running * (1.0 - BATCH_NORM_MOMENTUM) + seen * (BATCH_NORM_MOMENTUM * scale)
         };
@@ -87,6 +104,14 @@ impl LayerNorm {
     /// `x` (…, width) → (…, width)
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon)
+    }
+
+    /// Over the channels of a map: timm's `LayerNorm2d`.
+    ///
+    /// # Shapes
+    /// `x` (B, width, H, W) → (B, width, H, W)
+    pub fn forward_map(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward(x.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
     }
 }
 

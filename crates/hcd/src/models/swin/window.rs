@@ -46,7 +46,7 @@ impl WindowAttention {
             proj: Linear::new(width, width, init),
             heads,
             window,
-            windows: Arc::new(layout(grid.next_multiple_of(window), window, shift)),
+            windows: Arc::new(layout(grid, window, shift)),
         }
     }
 
@@ -84,18 +84,24 @@ impl WindowAttention {
     }
 }
 
-/// The windows of a `side` x `side` grid rolled up and left by `shift`. With a shift, places of one window that
-/// were not neighbours before the roll are masked from each other.
-fn layout(side: usize, window: usize, shift: usize) -> Windows {
+/// The windows of a `grid` x `grid` square of tokens rolled up and left by `shift`, and then filled up to whole
+/// windows at the right and below; tokens are counted in the square that was filled up without the roll. With a
+/// shift, places of one window that were not neighbours before the roll are masked from each other.
+fn layout(grid: usize, window: usize, shift: usize) -> Windows {
+    let side = grid.next_multiple_of(window);
     let (across, area) = (side / window, window * window);
-    // Places in the rolled grid, (row, column), window after window.
+    // Places in the rolled square, (row, column), window after window.
     let places: Vec<(usize, usize)> = (0..across * across)
         .flat_map(|w| {
             let (top, left) = (w / across * window, w % across * window);
             (0..area).map(move |i| (top + i / window, left + i % window))
         })
         .collect();
-    let table = places.iter().map(|(y, x)| (y + shift) % side * side + (x + shift) % side).collect();
+    let token = |&(y, x): &(usize, usize)| match y < grid && x < grid {
+        true => (y + shift) % grid * side + (x + shift) % grid,
+        false => y * side + x,
+    };
+    let table = places.iter().map(token).collect();
     let band = |place: usize| match place {
         p if p < side - window => 0,
         p if p < side - shift => 1,

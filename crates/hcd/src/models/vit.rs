@@ -1,0 +1,208 @@
+//! Vision transformer: patches as tokens behind a class token, pre-norm attention and MLP blocks.
+//!
+//! Papers: Dosovitskiy et al., An Image is Worth 16x16 Words, <https://arxiv.org/abs/2010.11929>; Touvron et al.,
+//! Training data-efficient image transformers (DeiT), <https://arxiv.org/abs/2012.12877>. Names, layout and initial
+//! values: timm's `vision_transformer.py`. The classifier reads the class token after the last norm.
+
+use super::blocks::{check_taps, default_taps, stacked};
+use super::config::{Family, check_heads, check_patches, in_unit};
+use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Mlp, Pass};
+use super::{Backbone, Block, Features, StageFeature, StageShape, patch_tokens};
+use crate::ops::attention;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+const EPSILON: f64 = 1e-6;
+
+/// A vision transformer's shape.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VitConfig {
+    /// Side of the images, in pixels.
+    pub image_size: usize,
+    /// Side of a patch, in pixels.
+    pub patch_size: usize,
+    /// D, width of a token.
+    pub width: usize,
+    /// Blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden width of the MLP over D.
+    pub mlp_ratio: usize,
+    /// Blocks after which a stage ends, from 0; empty for 1/6, 1/3, 5/6 and all of the depth.
+    pub taps: Vec<usize>,
+    /// Stochastic depth of the last block; earlier ones rise to it linearly from 0.
+    pub drop_path: f64,
+    /// Dropout before the classifier.
+    pub dropout: f64,
+    /// Dropout of the embedding, and after attention's projection and the MLP's layers.
+    pub token_dropout: f64,
+    /// C_in.
+    pub in_channels: usize,
+    /// K.
+    pub num_classes: usize,
+}
+
+impl VitConfig {
+    fn grid(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+
+    fn taps(&self) -> Vec<usize> {
+        if self.taps.is_empty() { default_taps(self.depth) } else { self.taps.clone() }
+    }
+}
+
+impl Family for VitConfig {
+    const HEAD: &'static str = "head";
+
+    fn num_classes(&self) -> usize {
+        self.num_classes
+    }
+
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    fn image_size(&self) -> Option<usize> {
+        Some(self.image_size)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.depth == 0 || self.mlp_ratio == 0 {
+            return Err("depth and mlp_ratio must be at least 1".to_owned());
+        }
+        check_patches(self.image_size, self.patch_size)?;
+        check_heads(self.width, self.heads)?;
+        check_taps(&self.taps, self.depth)?;
+        in_unit("drop_path", self.drop_path)?;
+        in_unit("dropout", self.dropout)?;
+        in_unit("token_dropout", self.token_dropout)
+    }
+}
+
+#[derive(Module, Debug)]
+struct PatchEmbed {
+    proj: Conv2d,
+}
+
+#[derive(Module, Debug)]
+struct Attention {
+    qkv: Linear,
+    proj: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct VitBlock {
+    norm1: LayerNorm,
+    attn: Attention,
+    norm2: LayerNorm,
+    mlp: Mlp,
+    #[module(skip)]
+    drop_path: f64,
+    #[module(skip)]
+    dropout: f64,
+}
+
+impl VitBlock {
+    fn new(config: &VitConfig, drop_path: f64, init: &mut Init) -> Self {
+        let width = config.width;
+        Self {
+            norm1: LayerNorm::new(width, EPSILON, init),
+            attn: Attention {
+                qkv: Linear::new(width, 3 * width, init),
+                proj: Linear::new(width, width, init),
+                heads: config.heads,
+            },
+            norm2: LayerNorm::new(width, EPSILON, init),
+            mlp: Mlp::new(width, config.mlp_ratio * width, config.token_dropout, init),
+            drop_path,
+            dropout: config.token_dropout,
+        }
+    }
+
+    /// # Shapes
+    /// `x` (B, L, D) → (B, L, D)
+    fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
+        let qkv = self.attn.qkv.forward(self.norm1.forward(x.clone())); // (B, L, 3D)
+        let attended = self.attn.proj.forward(attention(qkv, self.attn.heads));
+        let attended = pass.dropout(attended, self.dropout);
+        let x = x + pass.drop_path(attended, self.drop_path);
+        let hidden = self.mlp.forward(self.norm2.forward(x.clone()), pass);
+        x + pass.drop_path(hidden, self.drop_path)
+    }
+}
+
+/// Vision transformer.
+#[derive(Module, Debug)]
+pub struct Vit {
+    cls_token: Param<Tensor<3>>,
+    pos_embed: Param<Tensor<3>>,
+    patch_embed: PatchEmbed,
+    blocks: Vec<VitBlock>,
+    norm: LayerNorm,
+    head: Linear,
+    #[module(skip)]
+    config: VitConfig,
+}
+
+impl Vit {
+    /// The network with timm's initial values: truncated normal (σ = 0.02) linears and position embeddings.
+    pub fn new(config: &VitConfig, init: &mut Init) -> Self {
+        let width = config.width;
+        let patch = ConvSpec::patch(config.in_channels, width, config.patch_size);
+        let rate = |index: usize| config.drop_path * index as f64 / (config.depth.max(2) - 1) as f64;
+        Self {
+            cls_token: init.normal([1, 1, width], 1e-6),
+            pos_embed: init.trunc_normal([1, 1 + config.grid().pow(2), width], 0.02),
+            patch_embed: PatchEmbed { proj: Conv2d::torch_default(patch, init) },
+            blocks: (0..config.depth).map(|index| VitBlock::new(config, rate(index), init)).collect(),
+            norm: LayerNorm::new(width, EPSILON, init),
+            head: Linear::new(width, config.num_classes, init),
+            config: config.clone(),
+        }
+    }
+}
+
+impl Backbone for Vit {
+    fn forward(&self, images: Tensor<4>, pass: &mut Pass) -> Features {
+        let grid = self.config.grid();
+        let patches = patch_tokens(self.patch_embed.proj.forward(images)); // (B, grid², D)
+        let [batch, _, width] = patches.dims();
+        let class = self.cls_token.val().expand([batch, 1, width]);
+        let x = Tensor::cat(vec![class, patches], 1) + self.pos_embed.val(); // (B, 1 + grid², D)
+        let mut x = pass.dropout(x, self.config.token_dropout);
+        let (taps, mut stages) = (self.config.taps(), Vec::new());
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x, pass);
+            if taps.contains(&index) {
+                stages.push(StageFeature::Tokens { tokens: x.clone(), prefix: 1, grid: [grid; 2] });
+            }
+        }
+        // Each token is normalised alone: the class token is all that is read.
+        let penultimate = self.norm.forward(x.narrow(1, 0, 1)).squeeze_dim(1); // (B, D)
+        let logits = self.classify(pass.dropout(penultimate.clone(), self.config.dropout)); // (B, K)
+        Features { stages, penultimate, logits }
+    }
+
+    fn stages(&self) -> Vec<StageShape> {
+        let shape = StageShape::Tokens { width: self.config.width, prefix: 1, grid: [self.config.grid(); 2] };
+        vec![shape; self.config.taps().len()]
+    }
+
+    fn penultimate_width(&self) -> usize {
+        self.config.width
+    }
+
+    fn classify(&self, penultimate: Tensor<2>) -> Tensor<2> {
+        self.head.forward(penultimate)
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        stacked(["cls_token", "pos_embed", "patch_embed."], self.config.depth, &self.config.taps())
+    }
+}
