@@ -3,6 +3,8 @@
 //! Safetensors under timm's names, the heads left out; the metadata say which network, classes,
 //! normalisation and run.
 
+pub mod onnx;
+
 use crate::data::{ImageShape, Normalization};
 use crate::error::{Error, Result};
 use crate::models::weights::{self, Precision, TensorMap};

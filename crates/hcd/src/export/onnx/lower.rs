@@ -5,7 +5,7 @@
 //! name.
 
 use super::Refusal;
-use super::nodes::{Nodes, Value, fixed};
+use super::nodes::{Nodes, Value};
 use super::trace::{self, Extent, Trace};
 use crate::models::weights::Precision;
 use burn::backend::capture::TensorId;
@@ -312,21 +312,22 @@ impl Lowering<'_> {
 
     fn slice(&mut self, slice: &SliceOpIr) -> Understood {
         let extents = self.nodes.extents(&slice.tensor);
-        let [mut starts, mut ends, mut axes] = [const { Vec::new() }; 3];
+        let [mut starts, mut ends, mut axes, mut steps] = [const { Vec::new() }; 4];
         for (axis, range) in slice.ranges.iter().enumerate() {
             let length = slice.tensor.shape[axis];
             if trace::is_whole(range, length) {
                 continue;
             }
-            if range.step != 1 || range.start < 0 || matches!(extents[axis], Extent::Batch(_)) {
+            if range.step < 1 || range.start < 0 || matches!(extents[axis], Extent::Batch(_)) {
                 return Ok(false);
             }
             starts.push(range.start as i64);
             ends.push(range.end.unwrap_or(length as isize) as i64);
             axes.push(axis as i64);
+            steps.push(range.step as i64);
         }
         let mut inputs = vec![self.nodes.operand(slice.tensor.id)?];
-        inputs.extend([starts, ends, axes].map(|values| self.nodes.integers(&values)));
+        inputs.extend([starts, ends, axes, steps].map(|values| self.nodes.integers(&values)));
         self.nodes.node("Slice", inputs, slice.out.id, &[]);
         Ok(true)
     }

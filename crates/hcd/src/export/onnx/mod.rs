@@ -7,6 +7,7 @@
 mod lower;
 mod nodes;
 mod proto;
+mod simplify;
 mod trace;
 
 use super::Card;

@@ -180,7 +180,7 @@ impl<'a> Nodes<'a> {
 }
 
 /// Lengths that do not depend on the batch.
-pub fn fixed(extents: &[Extent]) -> Option<Vec<i64>> {
+fn fixed(extents: &[Extent]) -> Option<Vec<i64>> {
     let fixed = |extent: &Extent| match extent {
         Extent::Fixed(length) => Some(*length as i64),
         Extent::Batch(_) => None,

@@ -5,13 +5,14 @@
 //! the batch. What differs in any other way cannot be written for every batch and is refused.
 
 use super::Refusal;
+use super::simplify::simplify;
 use crate::models::{NamedTensor, Parameters};
 use burn::backend::capture::{CaptureBackend, CapturedGraph, TensorId};
 use burn::backend::ir::{BaseOperationIr, IrVisitorMut, OperationIr, TensorIr, TensorStatus};
 use burn::backend::{Shape, Slice};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The two batch sizes: neither 1, which broadcasts, nor one a multiple of the other.
 const BATCHES: [usize; 2] = [2, 3];
@@ -87,8 +88,7 @@ impl Trace {
             }
         }
         let mut operations: Vec<_> = pairs.into_iter().map(|(one, _)| one.clone()).collect();
-        drop_identities(&mut operations, &extents, &mut logits);
-        keep_what_reaches(&mut operations, logits);
+        simplify(&mut operations, &extents, &small.values, &mut logits);
         Ok(Self { operations, constants: small.values, parameters: small.names, images, logits, extents })
     }
 
@@ -216,53 +216,4 @@ pub fn is_whole(range: &Slice, length: usize) -> bool {
 
 fn extents_of(one: &TensorIr, other: &TensorIr) -> Option<Vec<Extent>> {
     one.shape.iter().zip(other.shape.iter()).map(|(&a, &b)| Extent::of(a, b)).collect()
-}
-
-/// Takes out what changes neither shape nor values; its readers read its operand.
-fn drop_identities(
-    operations: &mut Vec<OperationIr>,
-    extents: &BTreeMap<TensorId, Vec<Extent>>,
-    logits: &mut TensorId,
-) {
-    struct Rename(BTreeMap<TensorId, TensorId>);
-    impl IrVisitorMut for Rename {
-        fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
-            tensor.id = self.0.get(&tensor.id).copied().unwrap_or(tensor.id);
-        }
-    }
-    let mut rename = Rename(BTreeMap::new());
-    operations.retain_mut(|operation| {
-        operation.visit_mut(&mut rename);
-        let (input, output) = match operation {
-            OperationIr::BaseFloat(BaseOperationIr::Reshape(shape) | BaseOperationIr::Expand(shape)) => {
-                (shape.input.id, shape.out.id)
-            }
-            OperationIr::BaseFloat(BaseOperationIr::Slice(slice))
-                if slice.ranges.iter().all(|range| range.step == 1) =>
-            {
-                (slice.tensor.id, slice.out.id)
-            }
-            _ => return true,
-        };
-        let same = extents.get(&input) == extents.get(&output);
-        if same {
-            rename.0.insert(output, input);
-        }
-        !same
-    });
-    *logits = rename.0.get(logits).copied().unwrap_or(*logits);
-}
-
-/// Takes out what `goal` does not depend on.
-fn keep_what_reaches(operations: &mut Vec<OperationIr>, goal: TensorId) {
-    let mut needed = BTreeSet::from([goal]);
-    let mut kept = vec![false; operations.len()];
-    for (operation, kept) in operations.iter().zip(&mut kept).rev() {
-        if operation.outputs().any(|output| needed.contains(&output.id)) {
-            *kept = true;
-            needed.extend(operation.inputs().map(|input| input.id));
-        }
-    }
-    let mut kept = kept.into_iter();
-    operations.retain(|_| kept.next().unwrap_or(false));
 }
