@@ -33,7 +33,11 @@ fn what_cannot_be_written_is_refused() {
             "export --weights teacher.safetensors --format onnx --out teacher.safetensors",
             &["already there"],
         ),
-        case(sound, "export --weights absent.safetensors --format onnx --out a.onnx", &["absent.safetensors"]),
+        case(
+            sound,
+            "export --weights absent.safetensors --format onnx --out a.onnx",
+            &["absent.safetensors"],
+        ),
         case(sound, "export --weights teacher.safetensors --format onyx --out a.onnx", &["onyx", "onnx"]),
         case(
             other_images,

@@ -1,8 +1,12 @@
-//! Operations that change nothing, and those that nothing reads, taken out of a record.
+//! Operations that change nothing, and those that nothing reads, taken out of a record; linear layers, which Burn
+//! records as product and sum, put together.
 
 use super::trace::Extent;
 use burn::backend::capture::TensorId;
-use burn::backend::ir::{BaseOperationIr as Base, IrVisitorMut, NumericOperationIr, OperationIr, TensorIr};
+use burn::backend::ir::{
+    BaseOperationIr as Base, FloatOperationIr as Float, IrVisitorMut, LinearOpIr, MatmulOpIr,
+    ModuleOperationIr as Layer, NumericOperationIr as Numeric, OperationIr, TensorIr,
+};
 use burn::tensor::TensorData;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +29,7 @@ pub fn simplify(
         }
     });
     *logits = pass.renamed.get(logits).copied().unwrap_or(*logits);
+    join_linear_layers(operations, constants);
     keep_what_reaches(operations, *logits);
 }
 
@@ -56,13 +61,15 @@ impl Simplification<'_> {
                 }
                 (&shape.out, &shape.input)
             }
-            OperationIr::BaseFloat(Base::Slice(slice)) if slice.ranges.iter().all(|range| range.step == 1) => {
+            OperationIr::BaseFloat(Base::Slice(slice))
+                if slice.ranges.iter().all(|range| range.step == 1) =>
+            {
                 (&slice.out, &slice.tensor)
             }
             OperationIr::BaseFloat(Base::Select(select)) if self.counts_up(select.indices.id) => {
                 (&select.out, &select.tensor)
             }
-            OperationIr::NumericFloat(_, NumericOperationIr::Add(sum)) => {
+            OperationIr::NumericFloat(_, Numeric::Add(sum)) => {
                 match [&sum.lhs, &sum.rhs].map(|term| self.zeros.contains(&term.id)) {
                     [false, true] => (&sum.out, &sum.lhs),
                     [true, false] => (&sum.out, &sum.rhs),
@@ -79,6 +86,45 @@ impl Simplification<'_> {
     fn counts_up(&self, id: TensorId) -> bool {
         let counts = |data: &TensorData| data.iter::<i64>().eq(0..data.num_elements() as i64);
         self.constants.get(&id).is_some_and(counts)
+    }
+}
+
+/// x Wᵀ + b, with x a matrix, as the one operation that it is. What it was made of is no longer read.
+fn join_linear_layers(operations: &mut [OperationIr], constants: &BTreeMap<TensorId, TensorData>) {
+    let mut products: BTreeMap<TensorId, MatmulOpIr> = BTreeMap::new();
+    let mut rows: BTreeMap<TensorId, TensorIr> = BTreeMap::new();
+    let readers = |operations: &[OperationIr], id: TensorId| {
+        operations.iter().flat_map(OperationIr::inputs).filter(|tensor| tensor.id == id).count()
+    };
+    for at in 0..operations.len() {
+        let linear = match &operations[at] {
+            OperationIr::Float(_, Float::Matmul(product)) if product.lhs.shape.num_dims() == 2 => {
+                products.insert(product.out.id, product.clone());
+                None
+            }
+            // A bias as a matrix of one row.
+            OperationIr::BaseFloat(Base::Reshape(reshape))
+                if constants.contains_key(&reshape.input.id)
+                    && reshape.input.shape.num_dims() == 1
+                    && reshape.out.shape.num_dims() == 2
+                    && reshape.out.shape[0] == 1 =>
+            {
+                rows.insert(reshape.out.id, reshape.input.clone());
+                None
+            }
+            OperationIr::NumericFloat(_, Numeric::Add(sum)) if readers(operations, sum.lhs.id) == 1 => {
+                products.get(&sum.lhs.id).zip(rows.get(&sum.rhs.id)).map(|(product, bias)| LinearOpIr {
+                    x: product.lhs.clone(),
+                    weight: product.rhs.clone(),
+                    bias: Some(bias.clone()),
+                    out: sum.out.clone(),
+                })
+            }
+            _ => None,
+        };
+        if let Some(linear) = linear {
+            operations[at] = OperationIr::Module(Layer::Linear(linear));
+        }
     }
 }
 
