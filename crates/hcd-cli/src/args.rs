@@ -1,5 +1,9 @@
 //! What can be typed.
 
+mod images;
+
+pub use images::{EvaluateArgs, FeaturesArgs, ModelsArgs, PredictArgs, WeightsSource};
+
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use hcd::config::{Override, parse_override};
@@ -53,12 +57,25 @@ pub enum Command {
         hcd compare recipes/search-fashion-mnist.toml --on validation --out runs/search"
     )]
     Compare(CompareArgs),
-    /// Evaluate weights on a data set
+    /// Evaluate weights on a data set, class folders or labelled photos
     #[command(
         after_help = "Examples:\n  hcd evaluate --weights runs/student/student.safetensors --data data/fashion-mnist\n  \
-        hcd evaluate --weights teacher.safetensors --data data/fashion-mnist --split train --json"
+        hcd evaluate --weights teacher.safetensors --data data/fashion-mnist --split train --json\n  \
+        hcd evaluate --model resnet20 --weights resnet20.th --data cifar10 --classes cifar10.txt\n  \
+        hcd evaluate --weights model.safetensors --data photos --labels labels.csv"
     )]
     Evaluate(EvaluateArgs),
+    /// Label images with class names and probabilities
+    #[command(after_help = "Examples:\n  hcd predict --weights student.safetensors photo.jpg\n  \
+        hcd predict --model efficientnet_lite0 --weights lite0.pth --classes imagenet.txt --top 3 --json photos/")]
+    Predict(PredictArgs),
+    /// Write a network's features of images: logits, penultimate, mean of each stage
+    #[command(
+        after_help = "Examples:\n  hcd features --weights teacher.safetensors --images photos --out features.safetensors\n  \
+        hcd features --model vit_small_patch16_224 --weights vit.safetensors --images images.safetensors \
+        --out features.safetensors"
+    )]
+    Features(FeaturesArgs),
     /// Write weights as a file of their own, under timm's names
     #[command(
         after_help = "Examples:\n  hcd export --weights runs/student/student-best.safetensors --out student.safetensors\n  \
@@ -66,9 +83,11 @@ pub enum Command {
         hcd export --weights runs/student/student.safetensors --format onnx --out student.onnx"
     )]
     Export(ExportArgs),
-    /// List the networks there are, with their parameters
-    #[command(after_help = "Examples:\n  hcd models\n  hcd models --json")]
-    Models(ListArgs),
+    /// List the networks there are with their cost, or one network's layers
+    #[command(after_help = "Examples:\n  hcd models\n  hcd models resnet18\n  \
+        hcd models swin_small_patch2 --image-size 28 --channels 1 --classes 10 --model-option width=32\n  \
+        hcd models --json")]
+    Models(ModelsArgs),
     /// List the methods there are, with their defaults
     #[command(after_help = "Examples:\n  hcd methods\n  hcd methods --json")]
     Methods(ListArgs),
@@ -212,32 +231,6 @@ impl From<Judge> for hcd::eval::Split {
             Judge::Validation => Self::Validation,
         }
     }
-}
-
-/// Which part of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Split {
-    /// The test images.
-    Test,
-    /// The training images.
-    Train,
-}
-
-/// Arguments of `evaluate`.
-#[derive(Debug, Args)]
-pub struct EvaluateArgs {
-    /// Weights, a file that hcd wrote
-    #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
-    /// Folder of the data set
-    #[arg(long, value_name = "PATH")]
-    pub data: PathBuf,
-    /// Part of the data set
-    #[arg(long, value_enum, default_value = "test")]
-    pub split: Split,
-    /// Print one JSON object instead of tables
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// How numbers are stored.

@@ -37,6 +37,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Distill(args) => command::distill::run(args),
         Command::Compare(args) => command::compare::run(args),
         Command::Evaluate(args) => command::evaluate::run(args),
+        Command::Predict(args) => command::predict::run(args),
+        Command::Features(args) => command::features::run(args),
         Command::Export(args) => command::export::run(args),
         Command::Models(args) => command::models::run(args),
         Command::Methods(args) => command::methods::run(args),

@@ -1,8 +1,11 @@
 //! What the commands share before a training: threads, device, the teacher, the name of a run's folder.
 
+use crate::args::WeightsSource;
 use crate::output;
 use hcd::burn::tensor::Device;
+use hcd::config::parse_override;
 use hcd::export::{self, Loaded};
+use hcd::models::ModelSpec;
 use hcd::train::{Experiment, inspect_teacher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -33,6 +36,53 @@ pub fn use_device(name: &str) -> anyhow::Result<()> {
 /// Where it computes, without autodiff.
 pub fn device() -> Device {
     DEVICE.get_or_init(Device::flex).clone()
+}
+
+/// Reads a network from weights of any origin, and tells what was done to make them fit.
+pub fn load_network(source: &WeightsSource, device: &Device) -> anyhow::Result<Loaded> {
+    let model = match &source.model {
+        Some(name) => Some(model_spec(name, &source.model_option)?),
+        None => None,
+    };
+    let request = export::Request {
+        model,
+        classes: source.classes.as_deref().map(class_names).transpose()?,
+        image_size: source.image_size.map(|side| side as usize),
+        partial: source.partial,
+        ..Default::default()
+    };
+    let loaded = export::load_with(&source.weights, &request, device)?;
+    for note in &loaded.notes {
+        output::note(&format!("note: {note}"));
+    }
+    Ok(loaded)
+}
+
+/// A preset with options as `--model-option` gives them.
+pub fn model_spec(name: &str, options: &[String]) -> hcd::Result<ModelSpec> {
+    let mut spec = ModelSpec::named(name);
+    for option in options {
+        let parsed = parse_override(option).map_err(|_| {
+            hcd::Error::Recipe(format!("--model-option {option}: expected KEY=VALUE, as width=64"))
+        })?;
+        spec.options.insert(parsed.key, parsed.value);
+    }
+    match spec.check().is_empty() {
+        true => Ok(spec),
+        false => Err(hcd::Error::Recipe(format!("--model {name}: {}", spec.check().join("; ")))),
+    }
+}
+
+/// Class names from a file, one a line.
+fn class_names(path: &Path) -> hcd::Result<Vec<String>> {
+    let text = hcd::files::read_text(path)?;
+    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+    let refuse = |what: String| Err(hcd::Error::Data(format!("{}: {what}", path.display())));
+    match names.iter().position(String::is_empty) {
+        Some(line) => refuse(format!("line {} is empty, expected the name of class {line}", line + 1)),
+        None if names.is_empty() => refuse("names no classes, expected one a line".to_owned()),
+        None => Ok(names),
+    }
 }
 
 /// Reads the teacher of an experiment and sees whether it suits the data.

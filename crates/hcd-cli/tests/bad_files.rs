@@ -188,7 +188,7 @@ fn teachers() {
         case(
             small_images,
             "evaluate --weights teacher.safetensors --data small",
-            &["teacher.safetensors: looks at images of 1x12x12, small has 1x8x8"],
+            &["looks at images of 1x12x12, small has 1x8x8"],
         ),
     ]);
 }

@@ -169,8 +169,8 @@ fn flags() {
         case(sound, "evaluate --data data", &["--weights <FILE>", "--help"]),
         case(
             sound,
-            "evaluate --weights teacher.safetensors --data data --split all",
-            &["'all'", "test", "train"],
+            "evaluate --weights teacher.safetensors --data data --split both",
+            &["'both'", "test", "train", "all"],
         ),
         case(
             sound,

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use support::{RUN, World};
 
-const COMMANDS: [&str; 9] =
-    ["demo", "train", "distill", "compare", "evaluate", "export", "models", "methods", "recipe"];
+const COMMANDS: [&str; 11] = [
+    "demo", "train", "distill", "compare", "evaluate", "predict", "features", "export", "models", "methods",
+    "recipe",
+];
 
 #[test]
 fn every_command_explains_itself_with_examples() {

@@ -31,8 +31,14 @@ for_each_level! { fn backward_chunk(x: &[f32], grad: &mut [f32]) = backward_body
 #[inline(always)]
 fn forward_body<V: Vector>(x: &[f32], y: &mut [f32]) {
     for (y, &x) in y.iter_mut().zip(x) {
-        *y = x * normal::<V>(x).0;
+        *y = of::<V>(x);
     }
+}
+
+/// x Φ(x)
+#[inline(always)]
+pub(crate) fn of<V: Vector>(x: f32) -> f32 {
+    x * normal::<V>(x).0
 }
 
 #[inline(always)]

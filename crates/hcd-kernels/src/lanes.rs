@@ -11,6 +11,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Vector: Copy {
     /// Whether multiplying and adding is one instruction (else `f32::mul_add` would be a library call).
     const FMA: bool;
+    /// Whether there are registers for 32 of them.
+    const MANY: bool;
     /// The same number sixteen times.
     fn splat(value: f32) -> Self;
     fn load(from: &Lanes) -> Self;
@@ -42,6 +44,7 @@ impl Portable {
 
 impl Vector for Portable {
     const FMA: bool = cfg!(target_arch = "aarch64");
+    const MANY: bool = false;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -106,6 +109,7 @@ mod x86 {
 
     impl Vector for Avx512 {
         const FMA: bool = true;
+        const MANY: bool = true;
 
         #[inline(always)]
         fn splat(value: f32) -> Self {
@@ -170,6 +174,7 @@ mod x86 {
 
     impl Vector for Avx2 {
         const FMA: bool = true;
+        const MANY: bool = false;
 
         #[inline(always)]
         fn splat(value: f32) -> Self {

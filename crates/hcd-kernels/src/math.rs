@@ -72,6 +72,7 @@ mod tests {
 
     impl Vector for Fused {
         const FMA: bool = true;
+        const MANY: bool = false;
         fn splat(_: f32) -> Self {
             Self
         }

@@ -26,6 +26,18 @@ pub fn gelu(x: f64) -> (f64, f64) {
     (x * normal(x), normal(x) + x * bell)
 }
 
+/// A·Bᵀ
+///
+/// # Shapes
+/// `a` (rows, depth); `b` (columns, depth) → (rows, columns)
+pub fn product(a: &[f32], b: &[f32], [rows, depth, columns]: [usize; 3]) -> Vec<f64> {
+    let of = |row: usize, column: usize| {
+        let (a, b) = (&a[row * depth..][..depth], &b[column * depth..][..depth]);
+        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    };
+    (0..rows * columns).map(|at| of(at / columns, at % columns)).collect()
+}
+
 /// What layer normalisation gives, forward and backward.
 #[derive(Debug)]
 pub struct LayerNorm {

@@ -1,7 +1,7 @@
 //! Files that are whole or absent: written beside their name, flushed, and renamed.
 
 use crate::error::{Error, Result};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Reads a whole file.
@@ -42,21 +42,78 @@ pub fn create_folder(path: &Path) -> Result<()> {
 /// Where the folder cannot be written to or the disk is full; then nothing is left behind.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |source| Error::Io { path: path.to_owned(), action: "write", source };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder).map_err(fail)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder_of(path)).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
+    make_readable(file.path()).map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// A file that is written piece by piece and gets its name when it is whole; dropped before, it is gone.
+#[derive(Debug)]
+pub struct Pending {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Pending {
+    /// Begins a file that is to be called `path`.
+    ///
+    /// # Errors
+    /// Where something has that name, or the folder cannot be written to.
+    pub fn create(path: &Path) -> Result<Self> {
+        if path.exists() {
+            let message = format!("{}: already there; name another file with --out", path.display());
+            return Err(Error::Run(message));
+        }
+        let fail = |source| Error::Io { path: path.to_owned(), action: "write", source };
+        let file =
+            tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder_of(path)).map_err(fail)?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Writes `bytes` at a place of the file.
+    ///
+    /// # Errors
+    /// Where that fails, as on a full disk.
+    pub fn write_at(&mut self, place: u64, bytes: &[u8]) -> Result<()> {
+        let file = self.file.as_file_mut();
+        let done = file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(bytes));
+        done.map_err(|source| Error::Io { path: self.path.clone(), action: "write", source })
+    }
+
+    /// Flushes the file and gives it its name, unless something else has got it meanwhile.
+    ///
+    /// # Errors
+    /// Where that fails; then nothing is left behind.
+    pub fn finish(self) -> Result<()> {
+        let fail = |source| Error::Io { path: self.path.clone(), action: "write", source };
+        self.file.as_file().sync_all().map_err(fail)?;
+        make_readable(self.file.path()).map_err(fail)?;
+        self.file.persist_noclobber(&self.path).map_err(|error| fail(error.error))?;
+        Ok(())
+    }
+}
+
+/// Temporary files are their owner's alone; results are not.
+fn make_readable(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let open = std::fs::Permissions::from_mode(0o644);
-        std::fs::set_permissions(file.path(), open).map_err(fail)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
     }
-    file.persist(path).map_err(|error| fail(error.error))?;
+    let _ = path;
     Ok(())
+}
+
+/// The folder that a path is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// What is in a folder; nothing where there is none.

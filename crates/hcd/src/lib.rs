@@ -61,7 +61,7 @@
 //!                 [optimizer]\n name = 'adamw'\n lr = 3e-3";
 //!     let lesson = prepare(&format!("{common}{swin}"))?;
 //!     let expert = fit(&lesson, &mut Objective::Supervised, None, &mut ())?;
-//!     let expert = Loaded { network: expert.network, card: lesson.card("from labels".to_owned()) };
+//!     let expert = Loaded { network: expert.network, card: lesson.card("from labels".to_owned()), notes: Vec::new() };
 //!
 //!     // The student: a small ResNet, from the teacher.
 //!     let resnet = "[student]\n name = 'resnet10_small'\n widths = [4, 8, 8, 16]";

@@ -179,7 +179,7 @@ fn a_teacher_that_does_not_suit_the_data_is_named_before_the_training() {
     let mut card = load().card;
     card.classes = (0..5).map(|class| class.to_string()).collect();
     card.config = config.clone();
-    let other = Loaded { network: Network::new(&config, 0, &experiment.device), card };
+    let other = Loaded { network: Network::new(&config, 0, &experiment.device), card, notes: Vec::new() };
     let message = error(&other);
     assert!(message.contains("t.safetensors knows 5 classes") && message.contains("has 3"), "{message}");
 

@@ -57,6 +57,7 @@ fn network(name: &str, side: usize, options: &str) -> (Network, Card) {
         classes: (0..CLASSES).map(|class| format!("class \"{class}\"")).collect(),
         image: ImageShape { channels: 3, height: side, width: side },
         normalization: Normalization { mean: vec![0.4, 0.5, 0.6], std: vec![0.2; 3] },
+        preprocess: None,
         run: "a test".to_owned(),
         config,
     };

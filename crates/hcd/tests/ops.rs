@@ -5,7 +5,10 @@ use burn::tensor::activation::relu;
 use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
-use hcd::ops::{Windows, add_relu, batch_norm_train, conv2d, gelu, layer_norm, window_attention};
+use hcd::ops::{
+    Windows, add_relu, attention, batch_norm_train, conv2d, gelu, layer_norm, linear, linear_gelu, mix,
+    window_attention,
+};
 use std::sync::Arc;
 
 /// Numbers that look random, the same for the same seed.
@@ -160,6 +163,72 @@ fn window_attention_is_burns() {
         let shapes = [[b, tokens, 3 * heads * head], [heads, area, area]];
         check("window_attention", &shapes, 1e-5, &attend, &by_hand);
     }
+}
+
+#[test]
+fn affine_maps_are_burns() {
+    for [rows, depth, out] in [[1, 1, 1], [3, 17, 5], [29, 33, 31], [7, 300, 40]] {
+        let shapes = [[rows, depth], [out, depth], [1, out]];
+        let burns = |x: &[Tensor<2>]| x[0].clone().matmul(x[1].clone().transpose()) + x[2].clone();
+        check("linear", &shapes, 1e-5, &|x| linear(x[0].clone(), x[1].clone(), Some(vector(&x[2]))), &burns);
+        check(
+            "linear without bias",
+            &shapes[..2],
+            1e-5,
+            &|x| linear(x[0].clone(), x[1].clone(), None),
+            &|x| x[0].clone().matmul(x[1].clone().transpose()),
+        );
+        check(
+            "linear_gelu",
+            &shapes,
+            1e-5,
+            &|x| linear_gelu(x[0].clone(), x[1].clone(), Some(vector(&x[2]))),
+            &|x| burn::tensor::activation::gelu(burns(x)),
+        );
+    }
+}
+
+#[test]
+fn maps_over_tokens_are_burns() {
+    for [images, tokens, out, width] in [[1, 1, 1, 1], [2, 9, 5, 7], [3, 16, 33, 40]] {
+        for activated in [false, true] {
+            check(
+                "mix",
+                &[[images, tokens, width], [1, out, tokens], [1, 1, out]],
+                1e-5,
+                &|x| mix(x[0].clone(), x[1].clone().squeeze_dim(0), vector(&x[2]), activated),
+                &|x| {
+                    let y = x[1].clone().matmul(x[0].clone()) + x[2].clone().swap_dims(1, 2);
+                    if activated { burn::tensor::activation::gelu(y) } else { y }
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn attention_is_one_window_of_all_tokens() {
+    let device = Device::flex().autodiff();
+    let qkv = noise([2, 5, 3 * 2 * 4], 1, &device);
+    let windows = Arc::new(Windows::new(5, (0..5).collect(), None));
+    let expected = window_attention(qkv.clone(), Tensor::zeros([2, 5, 5], &device), &windows);
+    let difference = attention(qkv, 2) - expected;
+    assert_eq!(difference.abs().max().into_scalar::<f32>(), 0.0);
+}
+
+#[test]
+fn what_is_fused_without_a_graph_is_the_same() {
+    let device = Device::flex();
+    let (x, weight, bias) =
+        (noise([3, 5, 24], 1, &device), noise([40, 24], 2, &device), noise([40], 3, &device));
+    let parts = (x.clone(), weight.clone(), Some(bias.clone()));
+    let plain = gelu(linear(parts.0.clone(), parts.1.clone(), parts.2.clone()));
+    let difference = linear_gelu(parts.0, parts.1, parts.2) - plain;
+    assert!(difference.abs().max().into_scalar::<f32>() < 1e-5);
+    let tokens = noise([2, 24, 6], 4, &device);
+    let plain = gelu(mix(tokens.clone(), weight.clone(), bias.clone(), false));
+    let difference = mix(tokens, weight, bias, true) - plain;
+    assert!(difference.abs().max().into_scalar::<f32>() < 1e-5);
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn check(config: OptimizerConfig, rule: impl Rule + Clone, weight_decay: f64, sp
             gradients.insert(format!("student.{}", tensor.name), found);
         }
         optimizer.begin_step();
-        module = optimizer.apply("student.", module, &gradients, lr);
+        module = optimizer.apply("student.", module, &gradients, lr, &BTreeMap::new());
         for ((name, place), value) in &mut expected {
             let decays = !spared || name == "linear.weight";
             let decay = if decays { weight_decay } else { 0.0 };
@@ -199,7 +199,8 @@ fn a_tensor_without_a_gradient_stays_and_one_of_another_part_too() {
             ("heads.norm.weight".to_owned(), ones()),
         ]);
         optimizer.begin_step();
-        let after = weights::snapshot(&optimizer.apply("student.", module, &gradients, 0.1));
+        let after =
+            weights::snapshot(&optimizer.apply("student.", module, &gradients, 0.1, &BTreeMap::new()));
         for (name, tensor) in &before {
             assert_eq!(tensor == &after[name], name != "linear.weight", "{name}");
         }
@@ -216,7 +217,13 @@ fn a_restored_optimiser_goes_on_to_the_bit() {
             let values: Vec<f32> = (0..12).map(|place| sign * (place as f32 - 4.3)).collect();
             let gradient = Tensor::<1>::from_data(TensorData::new(values, [12]), &Device::flex());
             optimizer.begin_step();
-            optimizer.apply("", module, &GradientMap::from([("linear.weight".to_owned(), gradient)]), 0.1)
+            optimizer.apply(
+                "",
+                module,
+                &GradientMap::from([("linear.weight".to_owned(), gradient)]),
+                0.1,
+                &BTreeMap::new(),
+            )
         };
         let mut optimizer = Optimizer::new(config.clone());
         let module = step(&mut optimizer, Small::new(), 1.0);

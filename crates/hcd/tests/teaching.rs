@@ -19,7 +19,8 @@ fn a_distillation_leaves_the_teacher_as_it_was() {
     // A CNN as well: its statistics would move in training mode.
     let lesson = experiment(RESNET, "train = { epochs = 1, batch_size = 16 }");
     let fitted = fit(&lesson, &mut Objective::Supervised, None, &mut ()).unwrap();
-    let cnn = export::Loaded { network: fitted.network, card: lesson.card("a CNN".to_owned()) };
+    let cnn =
+        export::Loaded { network: fitted.network, card: lesson.card("a CNN".to_owned()), notes: Vec::new() };
     let pupil = experiment(RESNET, "seed = 1\ntrain = { epochs = 2, batch_size = 16, ema_decay = 0.5 }");
     for expert in [expert, cnn] {
         let before = bits_of(&expert.network);

@@ -1,36 +1,23 @@
 //! `hcd evaluate`: how weights do on a data set.
 
-use crate::args::{EvaluateArgs, Split};
+use crate::args::EvaluateArgs;
 use crate::{output, progress, session};
+use hcd::eval;
 use hcd::models::Parameters;
-use hcd::{data, eval, export};
 use serde_json::json;
 use std::time::Instant;
 
+/// More classes than this are for programs to read: `--json` has them.
+const MOST_CLASSES: usize = 100;
+
 pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     let device = session::device();
-    let loaded = export::load(&args.weights, &device)?;
-    let splits = data::open(&args.data)?;
-    let dataset = match args.split {
-        Split::Test => splits.test,
-        Split::Train => splits.train,
-    };
+    let loaded = session::load_network(&args.source, &device)?;
     let card = &loaded.card;
-    let refuse = |what: String| hcd::Error::Recipe(format!("{}: {what}", args.weights.display()));
-    if card.classes.len() != dataset.classes().len() {
-        let (own, found) = (card.classes.len(), dataset.classes().len());
-        return Err(refuse(format!("knows {own} classes, {} has {found}", args.data.display())).into());
-    }
-    let shape = dataset.image_shape();
-    if card.image.channels != shape.channels
-        || card.config.image_size().is_some_and(|side| side != shape.height)
-    {
-        return Err(refuse(format!(
-            "looks at images of {}, {} has {shape}",
-            card.image,
-            args.data.display()
-        ))
-        .into());
+    let part = args.split.map(Into::into);
+    let (dataset, warnings) = eval::open(&args.data, part, args.labels.as_deref(), card)?;
+    for warning in warnings {
+        output::note(&format!("warning: {warning}"));
     }
     let bar = progress::bar("evaluate", dataset.len() as u64);
     let began = Instant::now();
@@ -66,6 +53,9 @@ pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     output::table(&["what", "value"], &rows);
+    if card.classes.len() > MOST_CLASSES {
+        return Ok(());
+    }
     output::line("");
     let classes: Vec<Vec<String>> = card
         .classes

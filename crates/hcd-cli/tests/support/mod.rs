@@ -248,7 +248,8 @@ impl Ran {
     pub fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "{self}");
         for line in self.told() {
-            assert!(line.starts_with("report: ") || line.starts_with("parameters are for"), "{line}\n{self}");
+            let known = ["report: ", "parameters are for", "note: "];
+            assert!(known.iter().any(|start| line.starts_with(start)), "{line}\n{self}");
         }
         self
     }
@@ -328,6 +329,14 @@ pub fn write_data(folder: &Path, classes: usize) {
     }
     let names = ["left", "middle", "right", "none"][..classes].join("\n");
     std::fs::write(folder.join("classes.txt"), names).unwrap();
+}
+
+/// A colour image in the format PPM, every pixel of one colour but for the first row.
+pub fn ppm(width: usize, height: usize, color: [u8; 3]) -> Vec<u8> {
+    let mut file = format!("P6\n{width} {height}\n255\n").into_bytes();
+    file.extend((0..3 * width).map(|place| place as u8));
+    (width..width * height).for_each(|_| file.extend(color));
+    file
 }
 
 /// An IDX file of bytes.

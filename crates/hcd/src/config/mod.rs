@@ -7,11 +7,11 @@ mod resolve;
 
 pub use resolve::{Origin, Override, Resolved, from_text, load, parse_override};
 
-use crate::data::ViewPolicy;
+use crate::data::{Preprocess, Request, ViewPolicy};
 use crate::eval::Split;
 use crate::methods::MethodConfig;
-use crate::models::ModelSpec;
-use crate::train::{OptimizerConfig, ScheduleConfig};
+use crate::models::{Interpolation, ModelSpec};
+use crate::train::{FinetuneConfig, OptimizerConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -35,6 +35,9 @@ pub struct Recipe {
     /// Length and shape of the training.
     #[serde(default)]
     pub train: TrainConfig,
+    /// Which layers learn, and how fast, where the student begins with trained weights.
+    #[serde(default)]
+    pub finetune: FinetuneConfig,
     /// What moves the weights.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
@@ -58,9 +61,57 @@ pub struct DataConfig {
     /// Seed of the held-out part; one seed for all runs that are to be compared.
     #[serde(default)]
     pub split_seed: u64,
+    /// Side that images are brought to, in pixels; needed where they differ in size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    /// 1 for grey, 3 for red, green and blue; as in the files where not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// Share of an image's shorter side that is shown when it is brought to `image_size`; 0.875.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<f64>,
+    /// The filter by which it is: `bicubic` or `bilinear`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpolation: Option<Interpolation>,
     /// How training images vary.
     #[serde(default)]
     pub views: ViewPolicy,
+}
+
+impl DataConfig {
+    /// Most bytes of decoded images that a half of a data set may keep in memory.
+    const MEMORY: usize = 1 << 30;
+
+    /// How images are brought to one size, where they are.
+    pub fn preprocess(&self) -> Option<Preprocess> {
+        let usual = Preprocess::new(self.image_size?);
+        Some(Preprocess {
+            crop: self.crop.unwrap_or(usual.crop),
+            interpolation: self.interpolation.unwrap_or(usual.interpolation),
+            ..usual
+        })
+    }
+
+    /// How the data set is to be opened.
+    pub fn request(&self) -> Request {
+        Request { channels: self.channels, preprocess: self.preprocess(), memory: Self::MEMORY }
+    }
+
+    /// Every problem with it, each as `key = value, what was expected`.
+    fn check(&self) -> Vec<String> {
+        let share = self.validation;
+        let mut problems = Vec::new();
+        if !(0.0..1.0).contains(&share) {
+            problems.push(format!("validation = {share}, must be in [0, 1)"));
+        }
+        if self.image_size.is_none() && (self.crop.is_some() || self.interpolation.is_some()) {
+            problems.push(
+                "crop and interpolation say how images come to image_size, which is missing".to_owned(),
+            );
+        }
+        problems.extend(self.request().check());
+        problems
+    }
 }
 
 /// Who teaches.
@@ -211,13 +262,11 @@ impl Recipe {
         let decay = train.ema_decay.unwrap_or(0.5);
         need((0.0..1.0).contains(&decay), format!("ema_decay = {decay}, must be in [0, 1)"));
         add("train", wrong);
-        let share = self.data.validation;
-        if !(0.0..1.0).contains(&share) {
-            add("data", vec![format!("validation = {share}, must be in [0, 1)")]);
-        }
+        add("data", self.data.check());
         add("data.views", self.data.views.check());
         add("student", self.student.check());
         add("method", self.method.as_ref().map(MethodConfig::check).unwrap_or_default());
+        add("finetune", self.finetune.check());
         add("optimizer", self.optimizer.check());
         add("schedule", self.schedule.check(self.optimizer.lr(), train.epochs));
         if let Some(compare) = &self.compare {
@@ -237,7 +286,7 @@ impl Recipe {
                     add("compare", vec![format!("seeds has {seed} more than once")]);
                 }
             }
-            if compare.on == Split::Validation && share == 0.0 {
+            if compare.on == Split::Validation && self.data.validation == 0.0 {
                 let what = "on = \"validation\" needs held-out images, but data.validation = 0";
                 add("compare", vec![what.to_owned()]);
             }

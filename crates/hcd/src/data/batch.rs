@@ -3,6 +3,10 @@
 use super::augment::{self, Levels};
 use super::{Dataset, Image, ImageShape, View};
 use crate::error::{Error, Result};
+use rayon::prelude::*;
+
+/// Images that are decoded before the first of them is laid out: bounds what waits in memory.
+pub(super) const TOGETHER: usize = 64;
 
 /// A batch ready to become a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,16 +34,24 @@ impl HostBatch {
     ) -> Result<Self> {
         let shape = dataset.image_shape();
         let mut pixels = Vec::with_capacity(indices.len() * shape.numel());
-        let (mut labels, mut ids) = (Vec::new(), Vec::new());
-        for &index in indices {
-            let image = image_of_shape(dataset, index, shape)?;
-            let id = dataset.id(index);
-            augment::apply(view_of(id), &image, levels, &mut pixels);
-            labels.push(dataset.label(index));
-            ids.push(id);
+        let labels = indices.iter().map(|&index| dataset.label(index)).collect();
+        let ids = indices.iter().map(|&index| dataset.id(index)).collect();
+        for group in indices.chunks(TOGETHER) {
+            for (&index, image) in group.iter().zip(images(dataset, group, shape)) {
+                augment::apply(view_of(dataset.id(index)), &image?, levels, &mut pixels);
+            }
         }
         let shape = [indices.len(), shape.channels, shape.height, shape.width];
         Ok(Self { pixels, shape, labels, ids })
+    }
+}
+
+/// The images at `indices`, in that order; decoded by several threads where that takes work.
+pub(super) fn images(dataset: &dyn Dataset, indices: &[usize], shape: ImageShape) -> Vec<Result<Image>> {
+    let image = |&index: &usize| image_of_shape(dataset, index, shape);
+    match dataset.decodes() {
+        true => indices.par_iter().map(image).collect(),
+        false => indices.iter().map(image).collect(),
     }
 }
 

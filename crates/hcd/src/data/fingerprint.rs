@@ -1,7 +1,6 @@
 //! A data set's fingerprint: by it a resumed run and a teacher's cache recognise their data.
 
-use super::Dataset;
-use super::batch::image_of_shape;
+use super::{Dataset, batch};
 use crate::error::Result;
 
 /// BLAKE3, in hexadecimal, over the number of samples, their shape, and each sample's id, label and
@@ -17,10 +16,13 @@ pub fn fingerprint(dataset: &dyn Dataset) -> Result<String> {
     for size in [dataset.len(), shape.channels, shape.height, shape.width] {
         hasher.update(&(size as u64).to_le_bytes());
     }
-    for index in 0..dataset.len() {
-        hasher.update(&dataset.id(index).to_le_bytes());
-        hasher.update(&(dataset.label(index) as u64).to_le_bytes());
-        hasher.update(&image_of_shape(dataset, index, shape)?.pixels);
+    let indices: Vec<usize> = (0..dataset.len()).collect();
+    for group in indices.chunks(batch::TOGETHER) {
+        for (&index, image) in group.iter().zip(batch::images(dataset, group, shape)) {
+            hasher.update(&dataset.id(index).to_le_bytes());
+            hasher.update(&(dataset.label(index) as u64).to_le_bytes());
+            hasher.update(&image?.pixels);
+        }
     }
     Ok(hasher.finalize().to_hex().to_string())
 }

@@ -10,21 +10,31 @@ use std::fmt::{self, Debug, Display};
 use std::path::Path;
 use std::sync::Arc;
 
+pub mod adapted;
 pub mod augment;
 pub mod batch;
+pub mod decode;
 pub mod fingerprint;
+pub mod folder;
 pub mod idx;
 pub mod loader;
 pub mod memory;
 pub mod normalize;
+pub mod photos;
+pub mod relabelled;
+pub mod resize;
 pub mod split;
 pub mod view;
 
+pub use adapted::Adapted;
 pub use batch::HostBatch;
 pub use fingerprint::fingerprint;
+pub use folder::{Folder, Request};
 pub use loader::{Batches, EvalLoader, TrainLoader};
 pub use memory::Memory;
 pub use normalize::Normalization;
+pub use relabelled::{Joined, Matched, Relabelled};
+pub use resize::Preprocess;
 pub use split::{Subset, stratified_split};
 pub use view::{View, ViewPolicy};
 
@@ -105,6 +115,11 @@ pub trait Dataset: Send + Sync + Debug {
 
     /// What errors call it, as `data/fashion-mnist (train)`.
     fn name(&self) -> String;
+
+    /// Whether an image takes work each time, so that several threads had better share a batch's.
+    fn decodes(&self) -> bool {
+        false
+    }
 }
 
 /// The two halves of a published data set.
@@ -116,25 +131,54 @@ pub struct Splits {
     pub test: Arc<dyn Dataset>,
 }
 
-/// Opens the data set in a folder, whatever its layout; today that is IDX ([`idx`]).
+/// Opens the data set in a folder, whatever its layout ([`idx`], [`folder`]), images as they are.
+///
+/// # Errors
+/// As [`open_as`].
+pub fn open(path: &Path) -> Result<Splits> {
+    open_as(path, &Request::default())
+}
+
+/// Opens the data set in a folder, images as `request` wants them.
 ///
 /// # Errors
 /// Where the folder is missing, its layout is unknown, or a file in it is damaged.
-pub fn open(path: &Path) -> Result<Splits> {
+pub fn open_as(path: &Path, request: &Request) -> Result<Splits> {
+    check_folder(path)?;
+    if idx::recognises(path) {
+        let Splits { train, test } = idx::open(path)?;
+        return Ok(Splits { train: Adapted::wrap(train, request)?, test: Adapted::wrap(test, request)? });
+    }
+    if folder::recognises(path) {
+        return folder::open(path, request);
+    }
+    Err(unknown(path))
+}
+
+/// A folder that holds no data set.
+pub(crate) fn unknown(path: &Path) -> Error {
+    Error::Data(format!("{}: holds no data set of a known layout; {}", path.display(), looked_for()))
+}
+
+/// What [`open`] looks for, for errors.
+fn looked_for() -> String {
+    format!("looked for {} (plain or .gz), or train/CLASS/ with images", idx::NAMES.join(", "))
+}
+
+/// Whether a data set's folder is one.
+///
+/// # Errors
+/// Where it is missing or a file.
+pub fn check_folder(path: &Path) -> Result<()> {
     let shown = path.display();
-    let looked_for = format!("looked for {} (plain or .gz)", idx::NAMES.join(", "));
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::Data(format!("{shown}: no such folder; {looked_for} in it")));
+            Err(Error::Data(format!("{shown}: no such folder; {} in it", looked_for())))
         }
-        Err(source) => return Err(Error::Io { path: path.to_owned(), action: "open", source }),
+        Err(source) => Err(Error::Io { path: path.to_owned(), action: "open", source }),
         Ok(found) if !found.is_dir() => {
-            return Err(Error::Data(format!("{shown}: is a file, expected a folder; {looked_for} in it")));
+            Err(Error::Data(format!("{shown}: is a file, expected a folder; {} in it", looked_for())))
         }
-        Ok(_) => {}
+        Ok(_) => Ok(()),
     }
-    if idx::recognises(path) {
-        return idx::open(path);
-    }
-    Err(Error::Data(format!("{shown}: holds no data set of a known layout; {looked_for}")))
 }

@@ -72,6 +72,10 @@ impl Dataset for Subset {
     fn name(&self) -> String {
         format!("part of {}", self.parent.name())
     }
+
+    fn decodes(&self) -> bool {
+        self.parent.decodes()
+    }
 }
 
 /// Splits a set into a part to train on and a part held out to validate on.

@@ -3,7 +3,15 @@
 //! Expected calibration error (Naeini et al. 2015; Guo et al. 2017): Σ over 15 equal bins of confidence of
 //! (share of samples) · |accuracy − mean confidence|.
 
-use crate::data::{Dataset, EvalLoader, Normalization};
+mod features;
+mod images;
+mod tensor_file;
+
+pub use features::{FeatureFile, extract};
+pub use images::{Part, open};
+pub use tensor_file::ImageTensors;
+
+use crate::data::{Dataset, EvalLoader, HostBatch, ImageShape, Normalization};
 use crate::error::Result;
 use crate::models::{Backbone, Network, Pass};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -13,8 +21,17 @@ use std::fmt;
 use std::sync::Arc;
 
 const BINS: usize = 15;
-/// Images a forward pass in evaluation.
+/// Images a forward pass in evaluation, where they are small.
 pub const BATCH: usize = 250;
+
+/// Images a forward pass in evaluation: fewer of large ones, so that memory stays bounded.
+pub fn batch_of(image: ImageShape) -> usize {
+    (BATCH * SMALL / image.numel().max(1)).clamp(LARGE_BATCH, BATCH)
+}
+
+/// Numbers in an image of 48 x 48 in colour, the largest of which [`BATCH`] go at once.
+const SMALL: usize = 3 * 48 * 48;
+const LARGE_BATCH: usize = 32;
 
 /// Which images a figure is on. Settings are chosen on validation data, results are told on test data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -125,7 +142,7 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let classes = dataset.classes().len();
     let mut tally = Tally::new(classes);
-    for batch in EvalLoader::new(dataset.clone(), normalization, BATCH)?.batches() {
+    for batch in EvalLoader::new(dataset.clone(), normalization, batch_of(dataset.image_shape()))?.batches() {
         let batch = batch?;
         let images = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), device);
         let logits: Vec<f32> =
@@ -137,6 +154,20 @@ pub fn evaluate(
         progress(batch.labels.len());
     }
     Ok(tally.finish())
+}
+
+/// The probabilities of the classes for each image of a batch: softmax of the logits, in f64.
+pub fn probabilities(network: &Network, batch: HostBatch, device: &Device) -> Vec<Vec<f64>> {
+    let (count, images) = (batch.shape[0], TensorData::new(batch.pixels, batch.shape));
+    let logits = network.forward(Tensor::<4>::from_data(images, device), &mut Pass::Eval).logits;
+    let values: Vec<f64> = logits.into_data().iter::<f64>().collect();
+    let softmax = |row: &[f64]| {
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let powers: Vec<f64> = row.iter().map(|z| (z - most).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        powers.into_iter().map(|power| power / sum).collect()
+    };
+    values.chunks(values.len() / count.max(1)).map(softmax).collect()
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! Step 7, what came of it: the trained network as a file, and files of this kind as networks.
 //!
 //! Safetensors under timm's names, the heads left out; the metadata say which network, classes,
-//! normalisation and run.
+//! normalisation and run. Files of others say less, and are read with what the user says of them.
 
+mod hub;
 pub mod onnx;
+mod request;
 
-use crate::data::{ImageShape, Normalization};
-use crate::error::{Error, Result};
+pub use request::{Request, load_with};
+
+use crate::data::{ImageShape, Normalization, Preprocess};
+use crate::error::Result;
 use crate::models::weights::{self, Precision, TensorMap};
-use crate::models::{ModelConfig, Network};
+use crate::models::{ModelConfig, Network, PRESETS, Preset};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -26,6 +30,9 @@ pub struct Card {
     pub image: ImageShape,
     /// What pixels are normalised by.
     pub normalization: Normalization,
+    /// How images came to their size, where they were brought to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess: Option<Preprocess>,
     /// How it was trained: method, seed, epoch; free text for people.
     pub run: String,
 }
@@ -37,6 +44,8 @@ pub struct Loaded {
     pub network: Network,
     /// Its description.
     pub card: Card,
+    /// What was translated, adapted, replaced or left out on the way: one line each.
+    pub notes: Vec<String>,
 }
 
 /// Writes a network's tensors.
@@ -47,29 +56,45 @@ pub fn save(path: &Path, tensors: &TensorMap, precision: Precision, card: &Card)
     weights::write(path, tensors, precision, card)
 }
 
-/// Reads a network from a file that this program wrote.
+/// Reads a network from a file that says which one it is: one that this program wrote, or one of the
+/// Hugging Face hub with its `config.json` beside it.
 ///
 /// # Errors
 /// Where the file is missing, damaged, says nothing of its network, or its tensors do not fit.
 pub fn load(path: &Path, device: &Device) -> Result<Loaded> {
-    let source = path.display().to_string();
-    let (tensors, card) = weights::read::<Card>(path)?;
-    let card = card.ok_or_else(|| {
-        Error::Weights(format!(
-            "{source}: says nothing of its network (metadata `hcd` is missing); expected a file that `hcd` wrote"
-        ))
-    })?;
-    let problems = card.config.check().err().into_iter().chain(card.normalization.check(card.image.channels));
-    if let Some(problem) = problems.into_iter().next() {
-        return Err(Error::Weights(format!("{source}: metadata `hcd`: {problem}")));
+    load_with(path, &Request::default(), device)
+}
+
+impl Card {
+    /// How images of any size become those that the network looks at: as in its training, else as timm's weights
+    /// of that name want it. None where these are not square.
+    pub fn preprocess(&self) -> Option<Preprocess> {
+        let size = self.image.height;
+        if size != self.image.width {
+            return None;
+        }
+        let usual = || match PRESETS.iter().find(|preset| preset.name == self.model) {
+            Some(Preset { preprocessing, .. }) => {
+                Preprocess { size, crop: preprocessing.crop, interpolation: preprocessing.interpolation }
+            }
+            None => Preprocess::new(size),
+        };
+        Some(self.preprocess.map_or_else(usual, |own| Preprocess { size, ..own }))
     }
-    if card.classes.len() != card.config.num_classes() {
-        return Err(Error::Weights(format!(
-            "{source}: metadata `hcd` names {} classes for a network of {}",
-            card.classes.len(),
-            card.config.num_classes()
-        )));
+
+    /// What is wrong with what a file says of itself, if anything.
+    fn check(&self) -> std::result::Result<(), String> {
+        self.config.check()?;
+        if let Some(problem) = self.normalization.check(self.image.channels).into_iter().next() {
+            return Err(problem);
+        }
+        match self.classes.len() == self.config.num_classes() {
+            true => Ok(()),
+            false => Err(format!(
+                "names {} classes for a network of {}",
+                self.classes.len(),
+                self.config.num_classes()
+            )),
+        }
     }
-    let network = weights::restore(Network::new(&card.config, 0, device), &tensors, &source)?;
-    Ok(Loaded { network, card })
 }

@@ -100,8 +100,7 @@ impl MixerBlock {
     /// # Shapes
     /// `x` (B, L, D) → (B, L, D)
     fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
-        let turned = self.norm1.forward(x.clone()).swap_dims(1, 2); // (B, D, L)
-        let mixed = self.mlp_tokens.forward(turned, pass).swap_dims(1, 2); // (B, L, D)
+        let mixed = self.mlp_tokens.mix(self.norm1.forward(x.clone()), pass); // (B, L, D)
         let x = x + pass.drop_path(mixed, self.drop_path);
         let mixed = self.mlp_channels.forward(self.norm2.forward(x.clone()), pass);
         x + pass.drop_path(mixed, self.drop_path)

@@ -7,6 +7,7 @@ mod blocks;
 mod cifar_resnet;
 mod config;
 mod convnext;
+mod cost;
 mod efficientnet;
 pub mod layers;
 mod mixer;
@@ -22,6 +23,7 @@ pub use blocks::{Block, depth_of};
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig, Shortcut};
 pub use config::{ModelConfig, ModelSpec};
 pub use convnext::{ConvNext, ConvNextConfig};
+pub use cost::{Cost, Layer};
 pub use efficientnet::{BlockRow, EfficientNet, EfficientNetConfig, MapPadding};
 pub use layers::{Init, Pass};
 pub use mixer::{Mixer, MixerConfig};
@@ -160,16 +162,24 @@ macro_rules! each_family {
 impl Network {
     /// Builds the network with values drawn from the stream "model" of `seed`, on `device`.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Self {
-        let mut init = Init::new(crate::rng::stream(seed, "model", &[]), device);
+        Self::build(config, &mut Init::new(crate::rng::stream(seed, "model", &[]), device))
+    }
+
+    /// Builds the network with zeros for values, for those who look at its shape or bring the values.
+    pub fn blank(config: &ModelConfig, device: &Device) -> Self {
+        Self::build(config, &mut Init::blank(device))
+    }
+
+    fn build(config: &ModelConfig, init: &mut Init) -> Self {
         match config {
-            ModelConfig::ResNet(config) => Network::ResNet(ResNet::new(config, &mut init)),
-            ModelConfig::CifarResNet(config) => Network::CifarResNet(CifarResNet::new(config, &mut init)),
-            ModelConfig::EfficientNet(config) => Network::EfficientNet(EfficientNet::new(config, &mut init)),
-            ModelConfig::ConvNext(config) => Network::ConvNext(ConvNext::new(config, &mut init)),
-            ModelConfig::Vit(config) => Network::Vit(Vit::new(config, &mut init)),
-            ModelConfig::Swin(config) => Network::Swin(Swin::new(config, &mut init)),
-            ModelConfig::Mixer(config) => Network::Mixer(Mixer::new(config, &mut init)),
-            ModelConfig::ResMlp(config) => Network::ResMlp(ResMlp::new(config, &mut init)),
+            ModelConfig::ResNet(config) => Network::ResNet(ResNet::new(config, init)),
+            ModelConfig::CifarResNet(config) => Network::CifarResNet(CifarResNet::new(config, init)),
+            ModelConfig::EfficientNet(config) => Network::EfficientNet(EfficientNet::new(config, init)),
+            ModelConfig::ConvNext(config) => Network::ConvNext(ConvNext::new(config, init)),
+            ModelConfig::Vit(config) => Network::Vit(Vit::new(config, init)),
+            ModelConfig::Swin(config) => Network::Swin(Swin::new(config, init)),
+            ModelConfig::Mixer(config) => Network::Mixer(Mixer::new(config, init)),
+            ModelConfig::ResMlp(config) => Network::ResMlp(ResMlp::new(config, init)),
         }
     }
 }

@@ -3,9 +3,9 @@
 //! A name is the path in the module tree, dots between; since the layers are called as in PyTorch, a
 //! network's names are timm's. Order is the order of construction, always the same.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Whether a tensor is learned or only remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +59,24 @@ pub trait Parameters: Module {
         self.map(&mut Writer { path: Path::default(), update })
     }
 
+    /// Puts the tensors that `is_frozen` outside of learning: they get no gradient.
+    fn freeze(self, is_frozen: &dyn Fn(&str) -> bool) -> Self {
+        self.map(&mut Freezer { path: Path::default(), is_frozen })
+    }
+
     /// Takes the gradients of the learned tensors out of `gradients`, flat, by name. A tensor that the loss
     /// does not depend on has none.
     fn take_gradients(&self, gradients: &mut Gradients) -> BTreeMap<String, Tensor<1>> {
         let mut collector = Collector { path: Path::default(), gradients, found: BTreeMap::new() };
         self.visit(&mut collector);
         collector.found
+    }
+
+    /// The names of the parameters by their identity.
+    fn names_by_id(&self) -> HashMap<ParamId, String> {
+        let mut index = Index { path: Path::default(), found: HashMap::new() };
+        self.visit(&mut index);
+        index.found
     }
 
     /// How many numbers are learned.
@@ -119,6 +131,25 @@ impl ModuleVisitor for Reader {
     }
 }
 
+struct Index {
+    path: Path,
+    found: HashMap<ParamId, String>,
+}
+
+impl ModuleVisitor for Index {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.insert(param.id, self.path.0.join("."));
+    }
+}
+
 struct Collector<'a> {
     path: Path,
     gradients: &'a mut Gradients,
@@ -162,6 +193,28 @@ impl ModuleMapper for Writer<'_> {
         let value = (self.update)(self.path.describe(tensor)).reshape(shape);
         let value = if device.is_autodiff() { value.autodiff() } else { value };
         Param::initialized(id, value.set_require_grad(learned && device.is_autodiff()))
+    }
+}
+
+struct Freezer<'a> {
+    path: Path,
+    is_frozen: &'a dyn Fn(&str) -> bool,
+}
+
+impl ModuleMapper for Freezer<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match (self.is_frozen)(&self.path.0.join(".")) {
+            true => param.set_require_grad(false),
+            false => param,
+        }
     }
 }
 

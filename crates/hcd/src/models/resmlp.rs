@@ -136,8 +136,7 @@ impl ResMlpBlock {
     /// `x` (B, L, D) → (B, L, D)
     fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
         let scaled = |branch: Tensor<3>, scale: &Param<Tensor<1>>| branch * scale.val().unsqueeze::<3>();
-        let turned = self.norm1.forward(x.clone()).swap_dims(1, 2); // (B, D, L)
-        let mixed = self.linear_tokens.forward(turned).swap_dims(1, 2); // (B, L, D)
+        let mixed = self.linear_tokens.mix(self.norm1.forward(x.clone()), false); // (B, L, D)
         let x = x + pass.drop_path(scaled(mixed, &self.ls1), self.drop_path);
         let mixed = self.mlp_channels.forward(self.norm2.forward(x.clone()), pass);
         x + pass.drop_path(scaled(mixed, &self.ls2), self.drop_path)

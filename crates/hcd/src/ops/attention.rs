@@ -1,6 +1,6 @@
 //! Attention within windows of tokens: softmax(Q·Kᵀ/√d + bias + mask)·V, each window and head alone.
 
-use super::{Kernels, Windows, has_kernels};
+use super::{Kernels, Windows, has_kernels, tally};
 use burn::backend::Dispatch;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -25,6 +25,12 @@ pub fn window_attention(qkv: Tensor<3>, bias: Tensor<3>, windows: &Arc<Windows>)
         windows.count(),
         windows.area()
     );
+    let products = 2 * qkv.dims()[0] * tokens * area * width / 3;
+    if let Some(out) =
+        tally::stand_in("Attention", None, [qkv.dims()[0], tokens, width / 3], products, &qkv.device())
+    {
+        return out;
+    }
     if !has_kernels(&qkv) {
         return composed(qkv, bias, windows);
     }

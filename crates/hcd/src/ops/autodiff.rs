@@ -80,6 +80,41 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
         record!([node], x, output, |x, grad, _| [Some(<B as KernelGradients>::gelu_backward(x, grad))])
     }
 
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let (bias, bias_node) = bias.into_parts();
+        let output = <B as Kernels>::linear(x.clone(), weight.clone(), bias);
+        record!([x_node, weight_node, bias_node], (x, weight), output, |(x, weight), grad, needed| {
+            B::linear_backward(x, weight, grad, needed)
+        })
+    }
+
+    fn linear_gelu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        // The gradient of GELU wants what it was given.
+        <Self as Kernels>::gelu(<Self as Kernels>::linear(x, weight, bias))
+    }
+
+    fn mix(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        let (bias, bias_node) = bias.into_parts();
+        let output = <B as Kernels>::mix(x.clone(), weight.clone(), bias);
+        record!([x_node, weight_node, bias_node], (x, weight), output, |(x, weight), grad, needed| {
+            B::mix_backward(x, weight, grad, needed)
+        })
+    }
+
+    fn mix_gelu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        <Self as Kernels>::gelu(<Self as Kernels>::mix(x, weight, bias))
+    }
+
     fn window_attention(
         qkv: FloatTensor<Self>,
         bias: FloatTensor<Self>,

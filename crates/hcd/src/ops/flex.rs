@@ -6,7 +6,9 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape};
 use hcd_kernels::batch_norm::{self, BatchNorm};
 use hcd_kernels::conv::{self, ConvShape};
-use hcd_kernels::{attention, gelu, layer_norm, relu};
+use hcd_kernels::gemm::Activation;
+use hcd_kernels::linear::{self, Mix};
+use hcd_kernels::{attention, gelu, layer_norm, memory, relu};
 use std::sync::Arc;
 
 impl Kernels for Flex {
@@ -20,6 +22,22 @@ impl Kernels for Flex {
     fn gelu(x: FlexTensor) -> FlexTensor {
         let x = contiguous(x);
         filled(x.shape(), |y| gelu::forward(values(&x), y))
+    }
+
+    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        affine(x, weight, bias, Activation::None)
+    }
+
+    fn linear_gelu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        affine(x, weight, bias, Activation::Gelu)
+    }
+
+    fn mix(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        mixed(x, weight, bias, Activation::None)
+    }
+
+    fn mix_gelu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        mixed(x, weight, bias, Activation::Gelu)
     }
 
     fn window_attention(qkv: FlexTensor, bias: FlexTensor, windows: Arc<Windows>) -> FlexTensor {
@@ -93,6 +111,42 @@ impl KernelGradients for Flex {
         grad
     }
 
+    fn linear_backward(
+        x: FlexTensor,
+        weight: FlexTensor,
+        grad: FlexTensor,
+        needed: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
+        let (depth, out) = (x.shape()[1], weight.shape()[0]);
+        let dx = || filled(x.shape(), |dx| linear::input_grad(values(&grad), values(&weight), depth, dx));
+        let dweight =
+            || filled(weight.shape(), |dw| linear::weight_grad(values(&x), values(&grad), depth, dw));
+        let dbias = || filled(Shape::from([out]), |dbias| linear::bias_grad(values(&grad), dbias));
+        [needed[0].then(dx), needed[1].then(dweight), needed[2].then(dbias)]
+    }
+
+    fn mix_backward(
+        x: FlexTensor,
+        weight: FlexTensor,
+        grad: FlexTensor,
+        needed: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
+        let mix = mix_of(&x, &weight);
+        let dx = needed[0].then(|| {
+            filled(x.shape(), |dx| linear::mix_input_grad(&mix, values(&weight), values(&grad), dx))
+        });
+        if !(needed[1] || needed[2]) {
+            return [dx, None, None];
+        }
+        let mut dbias = vec![0.0; mix.out];
+        let dweight = filled(weight.shape(), |dweight| {
+            linear::mix_weight_grad(&mix, values(&x), values(&grad), dweight, &mut dbias);
+        });
+        [dx, Some(dweight), Some(tensor(dbias, Shape::from([mix.out])))]
+    }
+
     fn window_attention_backward(
         qkv: FlexTensor,
         bias: FlexTensor,
@@ -152,6 +206,28 @@ impl KernelGradients for Flex {
     }
 }
 
+/// x (rows, in) to (rows, out).
+fn affine(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, activation: Activation) -> FlexTensor {
+    let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
+    let depth = x.shape()[1];
+    filled(Shape::from([x.shape()[0], weight.shape()[0]]), |y| {
+        linear::forward(values(&x), values(&weight), values(&bias), depth, activation, y);
+    })
+}
+
+/// x (B, tokens, width) to (B, out, width).
+fn mixed(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, activation: Activation) -> FlexTensor {
+    let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
+    let mix = mix_of(&x, &weight);
+    filled(Shape::from([x.shape()[0], mix.out, mix.width]), |y| {
+        linear::mix_forward(&mix, values(&weight), values(&x), values(&bias), activation, y);
+    })
+}
+
+fn mix_of(x: &FlexTensor, weight: &FlexTensor) -> Mix {
+    Mix { tokens: x.shape()[1], out: weight.shape()[0], width: x.shape()[2] }
+}
+
 fn conv_output(shape: &ConvShape) -> Shape {
     let [height, width] = shape.out_size();
     Shape::from([shape.images, shape.out_channels, height, width])
@@ -192,7 +268,5 @@ fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
 
 /// A new tensor that `fill` writes.
 fn filled(shape: Shape, fill: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let mut values = vec![0.0; shape.num_elements()];
-    fill(&mut values);
-    tensor(values, shape)
+    tensor(memory::written(shape.num_elements(), fill), shape)
 }

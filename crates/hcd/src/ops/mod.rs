@@ -12,7 +12,9 @@ mod conv;
 mod flex;
 mod gelu;
 mod layer_norm;
+mod linear;
 mod relu;
+pub mod tally;
 
 pub use attention::{attention, window_attention};
 pub use batch_norm::{Normalised, batch_norm_train};
@@ -20,6 +22,7 @@ pub use conv::conv2d;
 pub use gelu::gelu;
 pub use hcd_kernels::attention::Windows;
 pub use layer_norm::layer_norm;
+pub use linear::{linear, linear_gelu, mix};
 pub use relu::add_relu;
 
 use burn::backend::tensor::FloatTensor;
@@ -41,6 +44,26 @@ pub trait Kernels: Backend {
 
     /// See [`gelu()`].
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`linear()`]; a bias of no numbers stands for none.
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`linear_gelu`]; a bias of no numbers stands for none.
+    fn linear_gelu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// See [`mix`].
+    fn mix(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`mix`], with GELU.
+    fn mix_gelu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 
     /// See [`window_attention`].
     fn window_attention(
@@ -85,6 +108,22 @@ pub trait KernelGradients: Backend {
 
     /// Gradient of x.
     fn gelu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Gradients of x, weight and bias, those that are needed.
+    fn linear_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        needed: [bool; 3],
+    ) -> [Option<FloatTensor<Self>>; 3];
+
+    /// Gradients of x, weight and bias, those that are needed.
+    fn mix_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        needed: [bool; 3],
+    ) -> [Option<FloatTensor<Self>>; 3];
 
     /// Gradients of qkv and bias.
     fn window_attention_backward(

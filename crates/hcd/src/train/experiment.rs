@@ -34,7 +34,7 @@ impl Experiment {
     /// # Errors
     /// Where the data cannot be read or the network cannot look at it.
     pub fn prepare(recipe: &Recipe, device: &Device) -> Result<Self> {
-        let splits = data::open(&recipe.data.path)?;
+        let splits = data::open_as(&recipe.data.path, &recipe.data.request())?;
         let (train, validation): (Arc<dyn Dataset>, Option<Arc<dyn Dataset>>) = match recipe.data.validation {
             share if share > 0.0 => {
                 let (train, held_out) = data::stratified_split(&splits.train, share, recipe.data.split_seed)?;
@@ -107,6 +107,7 @@ impl Experiment {
             classes: self.classes().to_vec(),
             image: self.train.image_shape(),
             normalization: self.normalization.clone(),
+            preprocess: self.recipe.data.preprocess(),
             run,
         }
     }

@@ -5,6 +5,7 @@
 pub mod checkpoint;
 mod ema;
 mod experiment;
+mod finetune;
 mod fit;
 mod history;
 mod optimizer;
@@ -15,6 +16,7 @@ mod step;
 
 pub use ema::Ema;
 pub use experiment::Experiment;
+pub use finetune::FinetuneConfig;
 pub use fit::{Fitted, Observer, Progress, fit};
 pub use history::{Best, EpochRecord, History, TermRecord};
 pub use optimizer::{GradientMap, Optimizer, OptimizerConfig, clip_global_norm};

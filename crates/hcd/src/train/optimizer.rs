@@ -158,14 +158,23 @@ impl Optimizer {
         self.steps += 1;
     }
 
-    /// Moves the parameters of `module` along `gradients`, both named with `prefix` before.
-    pub fn apply<M: Module>(&mut self, prefix: &str, module: M, gradients: &GradientMap, lr: f64) -> M {
+    /// Moves the parameters of `module` along `gradients`, both named with `prefix` before, each at its own rate:
+    /// that of its name in `rates`, or 1, times `lr`.
+    pub fn apply<M: Module>(
+        &mut self,
+        prefix: &str,
+        module: M,
+        gradients: &GradientMap,
+        lr: f64,
+        rates: &BTreeMap<String, f64>,
+    ) -> M {
         module.map_named(&mut |tensor| {
             let name = format!("{prefix}{}", tensor.name);
             match gradients.get(&name) {
                 None => tensor.value,
                 Some(gradient) => {
                     let decays = decays(&tensor.name, &tensor.shape);
+                    let lr = lr * rates.get(&tensor.name).copied().unwrap_or(1.0);
                     self.update(name, tensor.value, gradient.clone(), lr, decays)
                 }
             }

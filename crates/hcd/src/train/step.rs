@@ -1,7 +1,7 @@
 //! One batch: forward, loss, backward; and one optimiser step over the batches accumulated.
 
 use super::history::{History, TermRecord};
-use super::{Ema, Experiment, GradientMap, Objective, Optimizer, clip_global_norm};
+use super::{Ema, Experiment, FinetuneConfig, GradientMap, Objective, Optimizer, clip_global_norm};
 use crate::data::HostBatch;
 use crate::error::{Error, Result};
 use crate::methods::{Distiller, Method, Targets, supervised_terms, total};
@@ -11,6 +11,7 @@ use crate::rng;
 use crate::teacher::ViewKey;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use std::collections::BTreeMap;
 
 /// What a batch gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,9 @@ pub struct Learner {
     seed: u64,
     classes: usize,
     smoothing: f64,
+    finetune: FinetuneConfig,
+    /// What the student's learning rates are multiplied by, where not by 1.
+    rates: BTreeMap<String, f64>,
     device: Device,
 }
 
@@ -46,7 +50,7 @@ impl Learner {
     pub fn new(experiment: &Experiment, objective: &Objective) -> Result<Self> {
         let recipe = &experiment.recipe;
         let device = experiment.device.clone().autodiff();
-        let network = Network::new(&experiment.model, recipe.seed, &device);
+        let network = recipe.finetune.freeze(Network::new(&experiment.model, recipe.seed, &device))?;
         let classes = experiment.classes().len();
         let distiller = match objective {
             Objective::Supervised => None,
@@ -67,6 +71,8 @@ impl Learner {
             seed: recipe.seed,
             classes,
             smoothing: recipe.train.label_smoothing,
+            finetune: recipe.finetune,
+            rates: recipe.finetune.rates(&network),
             network,
             distiller,
             device,
@@ -91,8 +97,11 @@ impl Learner {
         let images = Tensor::<4>::from_data(data, &self.device); // (B, C, H, W)
         let targets = Targets::from_labels(&batch.labels, self.classes, self.smoothing, &self.device)?;
         let mut stream = rng::stream(self.seed, "forward", &[epoch, index as u64]);
+        let features = match self.finetune.freeze_norm {
+            true => self.network.forward(images, &mut Pass::TrainFrozenNorm(&mut stream)),
+            false => self.network.forward(images, &mut Pass::Train(&mut stream)),
+        };
         let mut pass = Pass::Train(&mut stream);
-        let features = self.network.forward(images, &mut pass);
         let terms = match (objective, &self.distiller) {
             (Objective::Distilled { teacher, .. }, Some(distiller)) => {
                 let answer = teacher.answer(batch, ViewKey { seed: self.seed, epoch })?;
@@ -146,8 +155,10 @@ impl Learner {
         let mut gradients = std::mem::take(&mut self.gradients);
         let norm = clip.map(|limit| clip_global_norm(&mut gradients, limit));
         self.optimizer.begin_step();
-        self.network = self.optimizer.apply("student.", self.network, &gradients, lr);
-        self.distiller = self.distiller.map(|heads| self.optimizer.apply("heads.", heads, &gradients, lr));
+        self.network = self.optimizer.apply("student.", self.network, &gradients, lr, &self.rates);
+        let alike = BTreeMap::new();
+        self.distiller =
+            self.distiller.map(|heads| self.optimizer.apply("heads.", heads, &gradients, lr, &alike));
         if let Some(ema) = &mut self.ema {
             ema.follow(&self.network);
         }

@@ -98,7 +98,11 @@ pub fn expert() -> Loaded {
     static EXPERT: OnceLock<(TensorMap, Card)> = OnceLock::new();
     let (tensors, card) = EXPERT.get_or_init(train_expert);
     let network = Network::new(&card.config, 0, &Device::flex());
-    Loaded { network: weights::restore(network, tensors, "expert").unwrap(), card: card.clone() }
+    Loaded {
+        network: weights::restore(network, tensors, "expert").unwrap(),
+        card: card.clone(),
+        notes: Vec::new(),
+    }
 }
 
 fn train_expert() -> (TensorMap, Card) {
@@ -115,7 +119,7 @@ fn train_expert() -> (TensorMap, Card) {
 
 /// A copy of a loaded network.
 pub fn copy(loaded: &Loaded) -> Loaded {
-    Loaded { network: loaded.network.clone(), card: loaded.card.clone() }
+    Loaded { network: loaded.network.clone(), card: loaded.card.clone(), notes: Vec::new() }
 }
 
 /// A live teacher of a copy of `expert`.

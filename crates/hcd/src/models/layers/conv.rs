@@ -1,7 +1,7 @@
 //! Two-dimensional convolution, NCHW: PyTorch's `Conv2d`.
 
 use super::Init;
-use crate::ops::conv2d;
+use crate::ops::{conv2d, tally};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
@@ -128,7 +128,19 @@ impl Conv2d {
             true => (x, rows.0),
             false => (x.pad([(0, 0), (0, 0), rows, columns], PadMode::Constant(0.0)), 0),
         };
+        if tally::is_recording() {
+            return self.stand_in(x, padding);
+        }
         let bias = self.bias.as_ref().map(Param::val);
         conv2d(x, self.weight.val(), bias, self.stride, padding, self.groups)
+    }
+
+    /// Zeros in place of the result, reported.
+    fn stand_in(&self, x: Tensor<4>, padding: usize) -> Tensor<4> {
+        let ([batch, _, height, width], [output, input, kernel, _]) = (x.dims(), self.weight.dims());
+        let along = |side: usize| (side + 2 * padding).saturating_sub(kernel) / self.stride + 1;
+        let shape = [batch, output, along(height), along(width)];
+        let products = shape.iter().product::<usize>() * input * kernel * kernel;
+        tally::stand_in("Conv2d", Some(self.weight.id), shape, products, &x.device()).unwrap_or(x)
     }
 }

@@ -15,14 +15,20 @@ use rand_distr::{Distribution, Normal, StandardNormal};
 /// Draws initial values and places them on a device.
 #[derive(Debug)]
 pub struct Init<'a> {
-    stream: Stream,
+    /// None where every value is 0.
+    stream: Option<Stream>,
     device: &'a Device,
 }
 
 impl<'a> Init<'a> {
     /// Parameters on `device`; on an autodiff device they require gradients.
     pub fn new(stream: Stream, device: &'a Device) -> Self {
-        Self { stream, device }
+        Self { stream: Some(stream), device }
+    }
+
+    /// Zeros on `device` for all that would be drawn.
+    pub fn blank(device: &'a Device) -> Self {
+        Self { stream: None, device }
     }
 
     /// The device that parameters go to.
@@ -98,8 +104,11 @@ impl<'a> Init<'a> {
         shape: [usize; D],
         mut draw: impl FnMut(&mut Stream) -> f32,
     ) -> Param<Tensor<D>> {
+        let Some(stream) = &mut self.stream else {
+            return param(Tensor::zeros(shape, self.device));
+        };
         let count = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|_| draw(&mut self.stream)).collect();
+        let values: Vec<f32> = (0..count).map(|_| draw(stream)).collect();
         param(Tensor::from_data(TensorData::new(values, shape), self.device))
     }
 }

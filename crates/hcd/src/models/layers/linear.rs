@@ -1,9 +1,9 @@
 //! Affine map y = x Wᵀ + b: PyTorch's `Linear`.
 
 use super::Init;
+use crate::ops::{linear, linear_gelu, mix, tally};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
 
 /// Weight (out, in) and perhaps a bias (out).
 #[derive(Module, Debug)]
@@ -43,12 +43,46 @@ impl Linear {
     /// # Shapes
     /// `x` (…, in) → (…, out)
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let mut shape = x.dims();
+        if let Some(y) = self.tallied(x.dims(), &x) {
+            return y;
+        }
+        linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+
+    /// GELU of what [`Linear::forward`] gives.
+    ///
+    /// # Shapes
+    /// `x` (…, in) → (…, out)
+    pub fn forward_gelu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if let Some(y) = self.tallied(x.dims(), &x) {
+            return y;
+        }
+        linear_gelu(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+
+    /// Over the tokens of each image, with GELU behind it where `activated`.
+    ///
+    /// # Shapes
+    /// `x` (B, in, D) → (B, out, D)
+    ///
+    /// # Panics
+    /// Where the layer has no bias.
+    pub fn mix(&self, x: Tensor<3>, activated: bool) -> Tensor<3> {
+        let ([batch, tokens, width], [out, _]) = (x.dims(), self.weight.dims());
+        let (shape, products) = ([batch, out, width], batch * tokens * out * width);
+        let id = Some(self.weight.id);
+        if let Some(y) = tally::stand_in("Linear", id, shape, products, &x.device()) {
+            return y;
+        }
+        let bias = self.bias.as_ref().expect("layers over tokens have a bias");
+        mix(x, self.weight.val(), bias.val(), activated)
+    }
+
+    /// Where layers are counted and not run, what stands for the output.
+    fn tallied<const D: usize>(&self, mut shape: [usize; D], x: &Tensor<D>) -> Option<Tensor<D>> {
         let [output, input] = self.weight.dims();
         let rows = shape[..D - 1].iter().product::<usize>();
-        // As one matrix: Burn would multiply each of the leading axes' slices alone.
-        let x = x.reshape([rows, input]);
         shape[D - 1] = output;
-        linear(x, self.weight.val().transpose(), self.bias.as_ref().map(Param::val)).reshape(shape)
+        tally::stand_in("Linear", Some(self.weight.id), shape, rows * input * output, &x.device())
     }
 }

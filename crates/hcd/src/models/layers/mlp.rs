@@ -1,7 +1,6 @@
 //! The two-layer perceptron of transformers and mixers: fc2(GELU(fc1(x))), with dropout after each.
 
 use super::{Init, Linear, Pass};
-use crate::ops::gelu;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -32,7 +31,16 @@ impl Mlp {
     /// # Shapes
     /// `x` (…, D) → (…, D)
     pub fn forward<const D: usize>(&self, x: Tensor<D>, pass: &mut Pass) -> Tensor<D> {
-        let hidden = pass.dropout(gelu(self.fc1.forward(x)), self.dropout); // (…, H)
+        let hidden = pass.dropout(self.fc1.forward_gelu(x), self.dropout); // (…, H)
         pass.dropout(self.fc2.forward(hidden), self.dropout)
+    }
+
+    /// Over the tokens of each image in place of their numbers.
+    ///
+    /// # Shapes
+    /// `x` (B, tokens, D) → (B, tokens, D)
+    pub fn mix(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
+        let hidden = pass.dropout(self.fc1.mix(x, true), self.dropout); // (B, H, D)
+        pass.dropout(self.fc2.mix(hidden, false), self.dropout)
     }
 }

@@ -5,7 +5,7 @@
 //! over the last axis.
 
 use super::{Init, Pass};
-use crate::ops::{batch_norm_train, layer_norm};
+use crate::ops::{batch_norm_train, layer_norm, tally};
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
@@ -64,6 +64,11 @@ impl BatchNorm2d {
     }
 
     fn normalise(&self, x: Tensor<4>, pass: &Pass, rectified: bool) -> Tensor<4> {
+        let (shape, id) = (x.dims(), self.weight.id);
+        if let Some(y) = tally::stand_in("BatchNorm2d", Some(id), shape, shape.iter().product(), &x.device())
+        {
+            return y;
+        }
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
         // A frozen layer keeps its statistics, too: where nothing is learned, nothing is remembered.
@@ -103,6 +108,10 @@ impl LayerNorm {
     /// # Shapes
     /// `x` (…, width) → (…, width)
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let (shape, id) = (x.dims(), self.weight.id);
+        if let Some(y) = tally::stand_in("LayerNorm", Some(id), shape, shape.iter().product(), &x.device()) {
+            return y;
+        }
         layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon)
     }
 

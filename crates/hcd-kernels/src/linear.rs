@@ -1,0 +1,138 @@
+//! Affine maps: over the last axis, y = f(x·Wᵀ + b), and over the tokens of an image, y = f(W·x + b).
+//!
+//! Backward, without f: dx = dy·W, dW = dyᵀ·x, db = Σ dy; over tokens dx = Wᵀ·dy, dW = Σ dy·xᵀ.
+
+use crate::gemm::{Activation, Bias, Left, Panels, multiply, multiply_here};
+use crate::split::{rows_per_part, sum_parts};
+use rayon::prelude::*;
+
+/// y = f(x·Wᵀ + b); an empty `bias` stands for none.
+///
+/// # Shapes
+/// `x` (rows, in); `weight` (out, in); `bias` (out) or (0); `y` (rows, out)
+pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], depth: usize, activation: Activation, y: &mut [f32]) {
+    let bias = if bias.is_empty() { Bias::None } else { Bias::Column(bias) };
+    multiply(Left::straight(x, depth), &Panels::transposed(weight, depth), bias, activation, y);
+}
+
+/// The gradient of x.
+///
+/// # Shapes
+/// `grad` (rows, out); `weight` (out, in); `dx` (rows, in)
+pub fn input_grad(grad: &[f32], weight: &[f32], depth: usize, dx: &mut [f32]) {
+    let out = weight.len().checked_div(depth).unwrap_or(0);
+    multiply(Left::straight(grad, out), &Panels::straight(weight, depth), Bias::None, Activation::None, dx);
+}
+
+/// The gradient of W.
+///
+/// # Shapes
+/// `x` (rows, in); `grad` (rows, out); `dweight` (out, in)
+pub fn weight_grad(x: &[f32], grad: &[f32], depth: usize, dweight: &mut [f32]) {
+    let out = dweight.len().checked_div(depth).unwrap_or(0);
+    multiply(Left::transposed(grad, out), &Panels::straight(x, depth), Bias::None, Activation::None, dweight);
+}
+
+/// The gradient of b: sums over rows.
+///
+/// # Shapes
+/// `grad` (rows, out); `dbias` (out)
+pub fn bias_grad(grad: &[f32], dbias: &mut [f32]) {
+    let out = dbias.len();
+    if out == 0 {
+        return;
+    }
+    let part = rows_per_part(grad.len() / out);
+    let mut sums = vec![0.0; grad.len().div_ceil(part * out) * out];
+    sums.par_chunks_mut(out).zip(grad.par_chunks(part * out)).for_each(|(sums, grad)| {
+        for row in grad.chunks_exact(out) {
+            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+        }
+    });
+    sum_parts(&sums, dbias);
+}
+
+/// The extents of a map over tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mix {
+    /// Tokens that come in.
+    pub tokens: usize,
+    /// Tokens that go out.
+    pub out: usize,
+    /// Numbers a token.
+    pub width: usize,
+}
+
+/// y = f(W·x + b) in each image.
+///
+/// # Shapes
+/// `weight` (out, tokens); `x` (images, tokens, width); `bias` (out); `y` (images, out, width)
+pub fn mix_forward(
+    mix: &Mix,
+    weight: &[f32],
+    x: &[f32],
+    bias: &[f32],
+    activation: Activation,
+    y: &mut [f32],
+) {
+    let (input, output) = (mix.tokens * mix.width, mix.out * mix.width);
+    if output == 0 {
+        return;
+    }
+    assert_eq!(x.len(), y.len() / output * input, "linear::mix_forward: x and y differ in images");
+    y.par_chunks_mut(output).enumerate().for_each_init(Vec::new, |scratch, (image, y)| {
+        let panels = Panels::straight(&x[image * input..][..input], mix.width);
+        let weight = Left::straight(weight, mix.tokens);
+        multiply_here(weight, &panels, Bias::Row(bias), activation, scratch, y);
+    });
+}
+
+/// The gradient of x.
+///
+/// # Shapes
+/// `weight` (out, tokens); `grad` (images, out, width); `dx` (images, tokens, width)
+pub fn mix_input_grad(mix: &Mix, weight: &[f32], grad: &[f32], dx: &mut [f32]) {
+    let (input, output) = (mix.tokens * mix.width, mix.out * mix.width);
+    if input == 0 {
+        return;
+    }
+    assert_eq!(grad.len(), dx.len() / input * output, "linear::mix_input_grad: images differ");
+    dx.par_chunks_mut(input).enumerate().for_each_init(Vec::new, |scratch, (image, dx)| {
+        let panels = Panels::straight(&grad[image * output..][..output], mix.width);
+        let weight = Left::transposed(weight, mix.tokens);
+        multiply_here(weight, &panels, Bias::None, Activation::None, scratch, dx);
+    });
+}
+
+/// The gradients of W and b.
+///
+/// # Shapes
+/// `x` (images, tokens, width); `grad` (images, out, width); `dweight` (out, tokens); `dbias` (out)
+pub fn mix_weight_grad(mix: &Mix, x: &[f32], grad: &[f32], dweight: &mut [f32], dbias: &mut [f32]) {
+    let (input, output) = (mix.tokens * mix.width, mix.out * mix.width);
+    if input == 0 || output == 0 {
+        dweight.fill(0.0);
+        return dbias.fill(0.0);
+    }
+    let part = rows_per_part(x.len() / input);
+    let sizes = dweight.len() + dbias.len();
+    let mut sums = vec![0.0; (x.len() / input).div_ceil(part) * sizes];
+    let images = x.par_chunks(part * input).zip(grad.par_chunks(part * output));
+    sums.par_chunks_mut(sizes).zip(images).for_each(|(sums, (x, grad))| {
+        let (dweight, dbias) = sums.split_at_mut(mix.out * mix.tokens);
+        let (mut scratch, mut product) = (Vec::new(), vec![0.0; dweight.len()]);
+        for (x, grad) in x.chunks_exact(input).zip(grad.chunks_exact(output)) {
+            let panels = Panels::transposed(x, mix.width);
+            let grads = Left::straight(grad, mix.width);
+            multiply_here(grads, &panels, Bias::None, Activation::None, &mut scratch, &mut product);
+            dweight.iter_mut().zip(&product).for_each(|(sum, &value)| *sum += value);
+            for (sum, row) in dbias.iter_mut().zip(grad.chunks_exact(mix.width)) {
+                *sum += row.iter().sum::<f32>();
+            }
+        }
+    });
+    let mut total = vec![0.0; sizes];
+    sum_parts(&sums, &mut total);
+    dweight.copy_from_slice(&total[..dweight.len()]);
+    dbias.copy_from_slice(&total[dweight.len()..]);
+}
