@@ -79,7 +79,8 @@ pub enum Command {
     /// Write weights as a file of their own, under timm's names
     #[command(
         after_help = "Examples:\n  hcd export --weights runs/student/student-best.safetensors --out student.safetensors\n  \
-        hcd export --weights runs/student/student.safetensors --out small.safetensors --precision f16"
+        hcd export --weights runs/student/student.safetensors --out small.safetensors --precision f16\n  \
+        hcd export --weights runs/student/student.safetensors --format onnx --out student.onnx"
     )]
     Export(ExportArgs),
     /// List the networks there are with their cost, or one network's layers
@@ -250,6 +251,15 @@ pub enum Width {
     F16,
 }
 
+/// What kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tensors under timm's names.
+    Safetensors,
+    /// Network and tensors, for ONNX runtimes.
+    Onnx,
+}
+
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -258,6 +268,9 @@ pub struct ExportArgs {
     /// File to write; there must be none of that name
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// What kind of file
+    #[arg(long, value_enum, default_value = "safetensors")]
+    pub format: Format,
     /// How numbers are stored
     #[arg(long, value_enum, default_value = "f32")]
     pub precision: Width,

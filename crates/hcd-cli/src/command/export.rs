@@ -1,6 +1,6 @@
 //! `hcd export`: weights as a file of their own.
 
-use crate::args::{ExportArgs, Width};
+use crate::args::{ExportArgs, Format, Width};
 use crate::{output, session};
 use hcd::models::weights::{self, Precision};
 use hcd::{export, files};
@@ -16,7 +16,12 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         Width::F32 => Precision::F32,
         Width::F16 => Precision::F16,
     };
-    export::save(&args.out, &weights::snapshot(&loaded.network), precision, &loaded.card)?;
+    match args.format {
+        Format::Safetensors => {
+            export::save(&args.out, &weights::snapshot(&loaded.network), precision, &loaded.card)?;
+        }
+        Format::Onnx => export::onnx::save(&args.out, &loaded.network, precision, &loaded.card)?,
+    }
     let bytes = files::read(&args.out)?;
     if args.json {
         return output::json(&json!({

@@ -4,6 +4,7 @@
 //! normalisation and run. Files of others say less, and are read with what the user says of them.
 
 mod hub;
+pub mod onnx;
 mod request;
 
 pub use request::{Request, load_with};
