@@ -9,6 +9,18 @@ use std::path::Path;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+/// What a file calls things reaches the terminal only as harmless text.
+#[test]
+fn names_are_legible() {
+    let call = [&b"\x80\x04"[..], &text("a\n\x1b[2J"), &text("b"), b"\x93)R."].concat();
+    refused(&pickled(&call), "asks to call `a\u{fffd}\u{fffd}[2J.b`");
+    refused(&checkpoint(&[("w\x1b[31m", tensor("0", 4, 0, &[4], &[1]))]), "which is no name");
+    let long = "w".repeat(1 << 20);
+    refused(&checkpoint(&[(&long, tensor("0", 4, 0, &[4], &[1]))]), "which is no name");
+    let error = decode(&checkpoint(&[(&long, tensor("0", 4, 9, &[4], &[1]))])).unwrap_err();
+    assert!(error.chars().count() < 1100, "{} characters", error.chars().count());
+}
+
 /// Whatever comes of it, the numbers that are read are no more than the file has bytes.
 fn decode(bytes: &[u8]) -> Result<Contents, String> {
     match weights::decode_any(bytes, "file") {

@@ -149,8 +149,8 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<(TensorMap, Option<T>)> 
 /// # Errors
 /// As [`read`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<(TensorMap, Option<T>)> {
-    let (tensors, metadata) =
-        safetensors::decode(bytes).map_err(|what| Error::Weights(format!("{source}: {what}")))?;
+    let (tensors, metadata) = safetensors::decode(bytes)
+        .map_err(|what| Error::Weights(format!("{source}: {}", open::legible(&what))))?;
     Ok((tensors, card(&metadata, source)?))
 }
 
