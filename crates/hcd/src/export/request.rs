@@ -147,8 +147,8 @@ fn named(path: &Path, request: &Request, card: Option<&Card>, hub: Option<&HubCo
             Ok(model)
         }
         (None, None) => Err(refuse(
-            "says nothing of its network (no metadata `hcd`, no config.json beside it); name it with --model, as \
-             `hcd models` lists them",
+            "says nothing of its network (no metadata `hcd`, no config.json beside it); name it with --model, or a \
+             teacher with --teacher-model, as `hcd models` lists them",
         )),
     }
 }
