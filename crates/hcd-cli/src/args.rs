@@ -111,9 +111,15 @@ pub struct RecipeSource {
     /// Network to train, as `hcd models` lists them (student.name)
     #[arg(long, visible_alias = "model", value_name = "NAME")]
     pub student: Option<String>,
-    /// Weights of the teacher, a file that hcd wrote (teacher.weights)
+    /// Weights that the network begins with, a file of any origin (student.weights)
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Weights of the teacher (teacher.weights)
     #[arg(long, value_name = "FILE")]
     pub teacher: Option<PathBuf>,
+    /// Network of the teacher, where its file does not say (teacher.model.name)
+    #[arg(long, value_name = "NAME")]
+    pub teacher_model: Option<String>,
     /// How the teacher teaches, as `hcd methods` lists them (method.name)
     #[arg(long, value_name = "NAME")]
     pub method: Option<String>,
@@ -143,7 +149,9 @@ impl RecipeSource {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string().into());
         put("data.path", path(&self.data));
         put("student.name", self.student.clone().map(Into::into));
+        put("student.weights", path(&self.weights));
         put("teacher.weights", path(&self.teacher));
+        put("teacher.model.name", self.teacher_model.clone().map(Into::into));
         put("method.name", self.method.clone().map(Into::into));
         put("train.epochs", whole(self.epochs));
         put("train.batch_size", whole(self.batch_size));
@@ -175,7 +183,8 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub place: RunPlace,
     /// Go on with the run in this folder, from its newest whole checkpoint
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["recipe", "set", "data", "student", "teacher", "method",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["recipe", "set", "data", "student", "weights",
+        "teacher", "teacher_model", "method",
         "epochs", "batch_size", "lr", "seed", "out"])]
     pub resume: Option<PathBuf>,
 }
@@ -254,9 +263,8 @@ pub enum Format {
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Weights, a file that hcd wrote
-    #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    #[command(flatten)]
+    pub source: WeightsSource,
     /// File to write; there must be none of that name
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -80,8 +80,7 @@ impl<'a> Round<'a> {
         let mut resolved = self.resolved.clone();
         resolved.recipe.seed = seed;
         resolved.recipe.compare = None;
-        let mut experiment = self.experiment.clone();
-        experiment.recipe = resolved.recipe.clone();
+        let experiment = self.experiment.under(&resolved.recipe)?;
         if let Some(expert) = &mut self.expert {
             expert.teacher.clear();
         }

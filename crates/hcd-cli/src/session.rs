@@ -3,7 +3,7 @@
 use crate::args::WeightsSource;
 use crate::output;
 use hcd::burn::tensor::Device;
-use hcd::config::parse_override;
+use hcd::config::{Recipe, parse_override};
 use hcd::export::{self, Loaded};
 use hcd::models::ModelSpec;
 use hcd::train::{Experiment, inspect_teacher};
@@ -85,13 +85,33 @@ fn class_names(path: &Path) -> hcd::Result<Vec<String>> {
     }
 }
 
+/// Opens the data of a recipe and settles its network; tells what was done to make weights to begin with fit.
+pub fn prepare(recipe: &Recipe) -> anyhow::Result<Experiment> {
+    let experiment = Experiment::prepare(recipe, &device())?;
+    for note in experiment.initial.iter().flat_map(|initial| &initial.notes) {
+        output::note(&format!("note: {note}"));
+    }
+    Ok(experiment)
+}
+
 /// Reads the teacher of an experiment and sees whether it suits the data.
 pub fn load_teacher(experiment: &Experiment) -> anyhow::Result<Loaded> {
     let Some(teacher) = &experiment.recipe.teacher else {
         let message = "a distillation needs a teacher: give --teacher FILE, or teacher.weights in the recipe";
         return Err(hcd::Error::Recipe(message.to_owned()).into());
     };
-    let loaded = export::load(&teacher.weights, &experiment.device)?;
+    // Where the recipe says which network it is, the file says nothing, of classes neither.
+    let request = match &teacher.model {
+        None => export::Request::default(),
+        Some(model) => export::Request {
+            model: Some(model.clone()),
+            classes: Some(experiment.classes().to_vec()),
+            image_size: Some(experiment.train.image_shape().height),
+            ..Default::default()
+        },
+    };
+    let loaded = export::load_with(&teacher.weights, &request, &experiment.device)?;
+    loaded.notes.iter().for_each(|note| output::note(&format!("note: {note}")));
     for warning in inspect_teacher(&loaded, experiment, &teacher.weights.display().to_string())? {
         output::note(&format!("warning: {warning}"));
     }

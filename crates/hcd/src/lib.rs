@@ -50,6 +50,7 @@
 //!             train: Arc::new(train.clone()),
 //!             validation: None,
 //!             test: Arc::new(test.clone()),
+//!             initial: None,
 //!             device: device.clone(),
 //!             recipe,
 //!         })

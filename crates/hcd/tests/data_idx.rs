@@ -196,7 +196,7 @@ fn a_bad_classes_txt_is_refused() {
 #[test]
 fn a_missing_or_unknown_folder_says_what_was_looked_for() {
     let looked_for = "looked for train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, \
-                      t10k-labels-idx1-ubyte (plain or .gz)";
+                      t10k-labels-idx1-ubyte (plain or .gz), or train/CLASS/ with images";
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(error_in(&folder), format!(".: holds no data set of a known layout; {looked_for}"));
 

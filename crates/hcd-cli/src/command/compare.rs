@@ -7,7 +7,7 @@ use crate::session;
 use hcd::config::{self, CompareConfig, Lesson};
 use hcd::eval::Split;
 use hcd::methods::METHODS;
-use hcd::train::{Experiment, inspect_folder};
+use hcd::train::inspect_folder;
 
 pub fn run(args: CompareArgs) -> anyhow::Result<()> {
     let mut resolved = config::load(args.source.recipe.as_deref(), &args.source.overrides()?)?;
@@ -29,7 +29,7 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
     if !Round::begun(&folder) {
         inspect_folder(&folder)?;
     }
-    let experiment = Experiment::prepare(recipe, &session::device())?;
+    let experiment = session::prepare(recipe)?;
     let mut round = Round::new(&resolved, &experiment, &methods, &folder)?;
     let mut entries = Vec::new();
     for seed in seeds {

@@ -5,7 +5,7 @@ use crate::publish;
 use crate::round::Round;
 use crate::session;
 use hcd::config::{self, Override, Resolved};
-use hcd::train::{Experiment, inspect_folder};
+use hcd::train::inspect_folder;
 use std::path::{Path, PathBuf};
 
 /// The demo's recipe, as in the repository.
@@ -15,7 +15,7 @@ pub fn run(args: DemoArgs) -> anyhow::Result<()> {
     let resolved = resolve(&args)?;
     let folder = session::run_folder(args.place.out, "demo");
     inspect_folder(&folder)?;
-    let experiment = Experiment::prepare(&resolved.recipe, &session::device())?;
+    let experiment = session::prepare(&resolved.recipe)?;
     let methods = resolved.recipe.compare.as_ref().map(|compare| compare.methods.clone()).unwrap_or_default();
     let mut round = Round::new(&resolved, &experiment, &methods, &folder)?;
     let entries = round.run(resolved.recipe.seed)?;

@@ -4,7 +4,7 @@ use super::train::{finish, start};
 use crate::args::TrainArgs;
 use crate::session;
 use hcd::teacher::Live;
-use hcd::train::{Experiment, Objective};
+use hcd::train::Objective;
 
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let (resolved, folder) = start(&args.source, args.place.out.clone(), args.resume.as_deref(), "distill")?;
@@ -13,7 +13,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         let message = format!("{shown}: learns from labels alone; go on with hcd train --resume {shown}");
         return Err(hcd::Error::Run(message).into());
     }
-    let experiment = Experiment::prepare(&resolved.recipe, &session::device())?;
+    let experiment = session::prepare(&resolved.recipe)?;
     let teacher = session::load_teacher(&experiment)?;
     let mut teacher = Live::new(teacher, &experiment.normalization, &experiment.device);
     let Some(method) = &resolved.recipe.method else {

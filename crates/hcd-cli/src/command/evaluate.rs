@@ -26,9 +26,12 @@ pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     })?;
     let rate = result.images as f64 / began.elapsed().as_secs_f64();
     bar.finish_and_clear();
+    // Weights that know no names number their classes; the data know them.
+    let numbered = card.classes.iter().enumerate().all(|(index, class)| *class == index.to_string());
+    let classes = if numbered { dataset.classes() } else { &card.classes };
     if args.json {
         let per_class: serde_json::Map<_, _> =
-            card.classes.iter().cloned().zip(result.per_class.iter().map(|top1| json!(top1))).collect();
+            classes.iter().cloned().zip(result.per_class.iter().map(|top1| json!(top1))).collect();
         return output::json(&json!({
             "model": card.model,
             "parameters": loaded.network.learned_count(),
@@ -53,16 +56,15 @@ pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     output::table(&["what", "value"], &rows);
-    if card.classes.len() > MOST_CLASSES {
+    if classes.len() > MOST_CLASSES {
         return Ok(());
     }
     output::line("");
-    let classes: Vec<Vec<String>> = card
-        .classes
+    let rows: Vec<Vec<String>> = classes
         .iter()
         .zip(&result.per_class)
         .map(|(class, top1)| vec![class.clone(), top1.map_or("-".to_owned(), |top1| format!("{top1:.2} %"))])
         .collect();
-    output::table(&["class", "top-1"], &classes);
+    output::table(&["class", "top-1"], &rows);
     Ok(())
 }

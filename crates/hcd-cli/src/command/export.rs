@@ -11,7 +11,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         let message = format!("{}: already there; name another file with --out", args.out.display());
         return Err(hcd::Error::Run(message).into());
     }
-    let loaded = export::load(&args.weights, &session::device())?;
+    let loaded = session::load_network(&args.source, &session::device())?;
     let precision = match args.precision {
         Width::F32 => Precision::F32,
         Width::F16 => Precision::F16,

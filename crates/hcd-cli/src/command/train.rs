@@ -26,7 +26,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     }
     // What a recipe says for distillation is not part of this run.
     (resolved.recipe.teacher, resolved.recipe.method) = (None, None);
-    let experiment = Experiment::prepare(&resolved.recipe, &session::device())?;
+    let experiment = session::prepare(&resolved.recipe)?;
     let mut objective = Objective::Supervised;
     finish(&resolved, &experiment, &mut objective, &folder, &args.place)
 }

@@ -118,8 +118,24 @@ impl DataConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
-    /// Its weights, a file written by this program: it says which network they fit.
+    /// Its weights: a file written by this program, which says what network they fit, or of any other origin.
     pub weights: PathBuf,
+    /// The network that they fit, where the file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelSpec>,
+}
+
+impl TeacherConfig {
+    /// What is wrong with the values, one line each, the key in front.
+    fn check(&self) -> Vec<String> {
+        let Some(model) = &self.model else { return Vec::new() };
+        let mut problems: Vec<String> =
+            model.check().into_iter().map(|what| format!("model.{what}")).collect();
+        if model.weights.is_some() {
+            problems.push("model.weights: the teacher's weights are teacher.weights".to_owned());
+        }
+        problems
+    }
 }
 
 /// Length and shape of the training.
@@ -265,6 +281,7 @@ impl Recipe {
         add("data", self.data.check());
         add("data.views", self.data.views.check());
         add("student", self.student.check());
+        add("teacher", self.teacher.as_ref().map(TeacherConfig::check).unwrap_or_default());
         add("method", self.method.as_ref().map(MethodConfig::check).unwrap_or_default());
         add("finetune", self.finetune.check());
         add("optimizer", self.optimizer.check());

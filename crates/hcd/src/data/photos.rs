@@ -82,8 +82,11 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, String>> {
         Some(extension) if extension == "tsv" => b'\t',
         _ => return Err(bad("labels must be in a file named .csv, .tsv or .json".to_owned())),
     };
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).delimiter(separator).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(separator)
+        .from_reader(text.as_bytes());
     let mut table = BTreeMap::new();
     for row in reader.records() {
         let row = row.map_err(|error| bad(format!("not a table ({error})")))?;

@@ -65,6 +65,9 @@ pub fn load(path: &Path, device: &Device) -> Result<Loaded> {
     load_with(path, &Request::default(), device)
 }
 
+/// The largest side of images that a file may describe its network for.
+const LARGEST_SIDE: usize = 2048;
+
 impl Card {
     /// How images of any size become those that the network looks at: as in its training, else as timm's weights
     /// of that name want it. None where these are not square.
@@ -88,13 +91,43 @@ impl Card {
         if let Some(problem) = self.normalization.check(self.image.channels).into_iter().next() {
             return Err(problem);
         }
-        match self.classes.len() == self.config.num_classes() {
-            true => Ok(()),
-            false => Err(format!(
-                "names {} classes for a network of {}",
-                self.classes.len(),
-                self.config.num_classes()
-            )),
+        let (images, network) = (self.image.channels, self.config.in_channels());
+        if images != network {
+            return Err(format!("describes images of {images} channels for a network that takes {network}"));
         }
+        if self.classes.len() != self.config.num_classes() {
+            let (named, told) = (self.classes.len(), self.config.num_classes());
+            return Err(format!("names {named} classes for a network of {told}"));
+        }
+        Ok(())
+    }
+
+    /// Whether the network may have as many blocks as it says: each has tensors of its own.
+    fn check_against(&self, tensors: &TensorMap) -> std::result::Result<(), String> {
+        let side = self.config.image_size().unwrap_or(1);
+        if side > LARGEST_SIDE {
+            return Err(format!("image_size = {side}, must be at most {LARGEST_SIDE}"));
+        }
+        let config = serde_json::to_value(&self.config).map_err(|e| e.to_string())?;
+        let blocks = blocks(&config, false);
+        match blocks > tensors.len() as u64 {
+            true => {
+                Err(format!("describes a network of {blocks} blocks, the file has {} tensors", tensors.len()))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// The sum of the numbers that count blocks in a configuration.
+fn blocks(config: &serde_json::Value, counts: bool) -> u64 {
+    let sum = |parts: &mut dyn Iterator<Item = u64>| parts.fold(0, u64::saturating_add);
+    match config {
+        serde_json::Value::Number(number) if counts => number.as_u64().unwrap_or(u64::MAX),
+        serde_json::Value::Array(items) => sum(&mut items.iter().map(|item| blocks(item, counts))),
+        serde_json::Value::Object(entries) => sum(&mut entries
+            .iter()
+            .map(|(key, value)| blocks(value, ["depth", "depths", "repeats"].contains(&key.as_str())))),
+        _ => 0,
     }
 }

@@ -1,13 +1,17 @@
 //! Weights of any origin as a network: what a file does not say of itself, the user does.
 
 use super::hub::HubConfig;
-use super::{Card, Loaded};
+use super::{Card, LARGEST_SIDE, Loaded};
 use crate::data::{ImageShape, Normalization};
 use crate::error::{Error, Result};
 use crate::models::weights::{self, Allowed, Contents, Imported};
 use crate::models::{ModelSpec, Network};
 use burn::tensor::Device;
 use std::path::Path;
+
+/// Numbers that the user's wishes may add to a network that a file describes: longer position embeddings, more
+/// classes.
+const SPARE: usize = 1 << 24;
 
 /// What the user says of a weights file.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +26,8 @@ pub struct Request {
     pub channels: Option<usize>,
     /// Mean and deviation of the pixels; without it that of the file, or the usual one of the network.
     pub normalization: Option<Normalization>,
+    /// Seed of what is drawn where the file has nothing that fits, such as a new classifier.
+    pub seed: u64,
     /// Whether a classifier for another number of classes than `classes` has is replaced by a new one.
     pub new_classifier: bool,
     /// Whether to take what fits, where tensors are missing, unexpected or misshapen.
@@ -40,15 +46,33 @@ pub fn load_with(path: &Path, request: &Request, device: &Device) -> Result<Load
         Err(_) if request.model.is_some() => None,
         card => card?,
     };
+    let metadata = |what: &str| Error::Weights(format!("{source}: metadata `hcd`: {what}"));
     if let Some(card) = &card {
-        card.check().map_err(|what| Error::Weights(format!("{source}: metadata `hcd`: {what}")))?;
+        card.check().map_err(|what| metadata(&what))?;
     }
-    let card = match (card, request.is_silent()) {
-        (Some(card), true) => card,
-        (card, _) => describe(path, request, card, &contents)?,
+    let numbers: usize = contents.tensors.values().map(|tensor| tensor.values.len()).sum();
+    let (card, network) = match card {
+        Some(card) if request.is_silent() => {
+            // What a stranger's file describes is no larger than what it holds.
+            card.check_against(&contents.tensors).map_err(|what| metadata(&what))?;
+            // What the file lacks is drawn; it may lack something only where that is allowed.
+            let seed = request.partial.then_some(request.seed);
+            // Twice, since some initial values are drawn only to be replaced.
+            let network = Network::within(numbers.saturating_mul(2), &card.config, seed, device);
+            (card, network)
+        }
+        card => {
+            let own = card.is_some() && request.model.is_none();
+            let card = describe(path, request, card, &contents)?;
+            let limit = if own { numbers.saturating_mul(4).saturating_add(SPARE) } else { usize::MAX };
+            if own {
+                card.check_against(&contents.tensors).map_err(|what| metadata(&what))?;
+            }
+            let network = Network::within(limit, &card.config, Some(request.seed), device);
+            (card, network)
+        }
     };
     let allowed = Allowed { other_classes: request.new_classifier, partial: request.partial };
-    let network = Network::new(&card.config, 0, device);
     let imported = weights::import(network, card.config.head(), contents, &source, allowed)?;
     let Imported { network, notes } = imported;
     Ok(Loaded { network, card, notes })
@@ -80,6 +104,10 @@ fn describe(path: &Path, request: &Request, card: Option<Card>, contents: &Conte
     let of_card = card.as_ref().map(|card| card.image.height);
     let size = request.image_size.or(of_card).or(hub.as_ref().and_then(HubConfig::image_size));
     let size = size.unwrap_or(preset.image_size);
+    if request.image_size.is_none() && size > LARGEST_SIDE {
+        let what = format!("is for images of {size} pixels a side, expected at most {LARGEST_SIDE}");
+        return Err(Error::Weights(format!("{}: {what}; name another with --image-size", path.display())));
+    }
     let config = model.resolve(channels, size, classes.len())?;
 
     let preprocess = card.as_ref().and_then(|card| card.preprocess);

@@ -107,9 +107,12 @@ impl ModelConfig {
 pub struct ModelSpec {
     /// Name of a preset, as `hcd models` lists them.
     pub name: String,
-    /// Weights to begin with; initial values are drawn where there are none.
+    /// Weights to begin with, a file of any origin; initial values are drawn where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
+    /// Whether to take what fits of the weights, where tensors are missing, unexpected or misshapen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Fields of the preset's configuration to replace, such as `widths` or `depths`.
     #[serde(flatten)]
     pub options: toml::Table,
@@ -118,7 +121,7 @@ pub struct ModelSpec {
 impl ModelSpec {
     /// The preset as it is.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), weights: None, options: toml::Table::new() }
+        Self { name: name.to_owned(), weights: None, partial: false, options: toml::Table::new() }
     }
 
     /// The complete configuration, for images of `channels` x `size` x `size` and `classes` classes.

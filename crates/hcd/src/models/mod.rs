@@ -170,6 +170,16 @@ impl Network {
         Self::build(config, &mut Init::blank(device))
     }
 
+    /// As [`Network::new`], or [`Network::blank`] without a seed, but of at most `numbers` numbers: beyond them, tensors
+    /// are misshapen, so that they fit no weights. For configurations out of files, which may ask for anything.
+    pub(crate) fn within(numbers: usize, config: &ModelConfig, seed: Option<u64>, device: &Device) -> Self {
+        let init = match seed {
+            Some(seed) => Init::new(crate::rng::stream(seed, "model", &[]), device),
+            None => Init::blank(device),
+        };
+        Self::build(config, &mut init.within(numbers))
+    }
+
     fn build(config: &ModelConfig, init: &mut Init) -> Self {
         match config {
             ModelConfig::ResNet(config) => Network::ResNet(ResNet::new(config, init)),

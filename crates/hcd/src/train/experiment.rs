@@ -4,8 +4,9 @@ use crate::config::Recipe;
 use crate::data::{self, Dataset, ImageShape, Normalization, TrainLoader};
 use crate::error::{Error, Result};
 use crate::eval::Split;
-use crate::export::Card;
+use crate::export::{self, Card, Loaded, Request};
 use crate::models::ModelConfig;
+use crate::models::weights::{self, TensorMap};
 use burn::tensor::Device;
 use std::sync::Arc;
 
@@ -20,12 +21,23 @@ pub struct Experiment {
     pub validation: Option<Arc<dyn Dataset>>,
     /// What only evaluation reads.
     pub test: Arc<dyn Dataset>,
-    /// Of the part that is learned from.
+    /// Of the part that is learned from; with weights to begin with, what these were trained with.
     pub normalization: Normalization,
     /// The network to train.
     pub model: ModelConfig,
+    /// The weights it begins with, where they are not drawn.
+    pub initial: Option<Initial>,
     /// Where it computes, without autodiff.
     pub device: Device,
+}
+
+/// Weights of a file, made to fit the network.
+#[derive(Debug, Clone)]
+pub struct Initial {
+    /// By name, one for every tensor of the network.
+    pub tensors: TensorMap,
+    /// What was done to make them fit, one line each.
+    pub notes: Vec<String>,
 }
 
 impl Experiment {
@@ -42,10 +54,14 @@ impl Experiment {
             }
             _ => (splits.train, None),
         };
-        let normalization = Normalization::of(train.as_ref())?;
         let ImageShape { channels, height, width } = train.image_shape();
         let model = recipe.student.resolve(channels, height, train.classes().len())?;
+        let (normalization, initial) = match begin(recipe, train.as_ref(), device)? {
+            Some((normalization, initial)) => (normalization, Some(initial)),
+            None => (Normalization::of(train.as_ref())?, None),
+        };
         let experiment = Self {
+            initial,
             recipe: recipe.clone(),
             train,
             validation,
@@ -69,6 +85,16 @@ impl Experiment {
             fits("images of width", side, width)?;
         }
         Ok(experiment)
+    }
+
+    /// The same data and network under another recipe: another seed, or another method.
+    ///
+    /// # Errors
+    /// Where the weights to begin with cannot be read any more.
+    pub fn under(&self, recipe: &Recipe) -> Result<Self> {
+        // What the weights lack, such as a classifier for these classes, is drawn by the seed.
+        let initial = begin(recipe, self.train.as_ref(), &self.device)?.map(|(_, initial)| initial);
+        Ok(Self { recipe: recipe.clone(), initial, ..self.clone() })
     }
 
     /// The batches of the training part, views drawn by the recipe's seed.
@@ -111,4 +137,22 @@ impl Experiment {
             run,
         }
     }
+}
+
+/// The weights to begin with, where the recipe names some, and the normalisation that they were trained with.
+fn begin(recipe: &Recipe, train: &dyn Dataset, device: &Device) -> Result<Option<(Normalization, Initial)>> {
+    let Some(path) = &recipe.student.weights else { return Ok(None) };
+    let ImageShape { channels, height, .. } = train.image_shape();
+    let request = Request {
+        model: Some(recipe.student.clone()),
+        classes: Some(train.classes().to_vec()),
+        image_size: Some(height),
+        channels: Some(channels),
+        new_classifier: true,
+        partial: recipe.student.partial,
+        seed: recipe.seed,
+        ..Request::default()
+    };
+    let Loaded { network, card, notes } = export::load_with(path, &request, device)?;
+    Ok(Some((card.normalization, Initial { tensors: weights::snapshot(&network), notes })))
 }

@@ -15,7 +15,7 @@ mod schedule;
 mod step;
 
 pub use ema::Ema;
-pub use experiment::Experiment;
+pub use experiment::{Experiment, Initial};
 pub use finetune::FinetuneConfig;
 pub use fit::{Fitted, Observer, Progress, fit};
 pub use history::{Best, EpochRecord, History, TermRecord};

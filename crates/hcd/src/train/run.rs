@@ -17,7 +17,7 @@ use crate::data;
 use crate::error::{Error, Result};
 use crate::export::{self, Card};
 use crate::files;
-use crate::models::weights::{Precision, TensorMap};
+use crate::models::weights::{self, Precision, TensorMap};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,9 @@ pub struct About {
     pub threads: usize,
     /// Of the data that is learned from.
     pub data: String,
+    /// Of the weights that the student began with, where they were not drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<String>,
 }
 
 /// The folder of one training.
@@ -98,6 +101,12 @@ impl RunFolder {
                 "{}: the training data at {} are not those that the run began with",
                 self.path.display(),
                 experiment.recipe.data.path.display()
+            )));
+        }
+        if began.initial != now.initial {
+            return Err(Error::Run(format!(
+                "{}: the weights of student.weights are not those that the run began with",
+                self.path.display()
             )));
         }
         let mut notes = Vec::new();
@@ -220,5 +229,6 @@ fn about(experiment: &Experiment) -> Result<About> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         threads: rayon::current_num_threads(),
         data: data::fingerprint(experiment.train.as_ref())?,
+        initial: experiment.initial.as_ref().map(|initial| weights::fingerprint(&initial.tensors)),
     })
 }

@@ -50,7 +50,12 @@ impl Learner {
     pub fn new(experiment: &Experiment, objective: &Objective) -> Result<Self> {
         let recipe = &experiment.recipe;
         let device = experiment.device.clone().autodiff();
-        let network = recipe.finetune.freeze(Network::new(&experiment.model, recipe.seed, &device))?;
+        let drawn = Network::new(&experiment.model, recipe.seed, &device);
+        let begun = match &experiment.initial {
+            Some(initial) => weights::restore(drawn, &initial.tensors, "student.weights")?,
+            None => drawn,
+        };
+        let network = recipe.finetune.freeze(begun)?;
         let classes = experiment.classes().len();
         let distiller = match objective {
             Objective::Supervised => None,

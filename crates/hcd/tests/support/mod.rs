@@ -66,6 +66,7 @@ pub fn experiment_on(train: Arc<dyn Dataset>, resolved: &Resolved) -> Experiment
         train,
         validation: held_out,
         test: images(4, 2000),
+        initial: None,
         device: Device::flex(),
         recipe,
     }

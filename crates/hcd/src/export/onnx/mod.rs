@@ -1,7 +1,7 @@
 //! A trained network as an ONNX file, for the programs that run those.
 //!
-//! Nothing here knows a network: its forward pass is recorded ([`trace`]), each operation of the record becomes
-//! nodes ([`lower`]), and the whole is written as ONNX's protocol buffers ([`proto`]). Input `images`
+//! Nothing here knows a network: its forward pass is recorded (`trace.rs`), each operation of the record becomes
+//! nodes (`lower/`), and the whole is written as ONNX's protocol buffers (`proto.rs`). Input `images`
 //! (batch, C, H, W), normalised; output `logits` (batch, K); the batch is free. BatchNorm is that of evaluation.
 
 mod lower;

@@ -31,7 +31,7 @@ fn what_mixes_images_of_a_batch_otherwise_at_other_sizes_is_refused() {
     let parity = |layer: &Linear, images: Tensor<4>| {
         let batch = images.dims()[0];
         let logits = layer.forward(flat(images));
-        if batch % 2 == 0 { logits } else { -logits }
+        if batch.is_multiple_of(2) { logits } else { -logits }
     };
     assert!(operators(parity).is_err_and(|refusal| refusal.0.contains("batch")));
     let scaled = |layer: &Linear, images: Tensor<4>| {

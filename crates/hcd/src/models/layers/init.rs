@@ -11,6 +11,7 @@ use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_distr::{Distribution, Normal, StandardNormal};
+use std::cell::Cell;
 
 /// Draws initial values and places them on a device.
 #[derive(Debug)]
@@ -18,17 +19,41 @@ pub struct Init<'a> {
     /// None where every value is 0.
     stream: Option<Stream>,
     device: &'a Device,
+    /// How many more numbers there may be.
+    left: Cell<usize>,
 }
 
 impl<'a> Init<'a> {
     /// Parameters on `device`; on an autodiff device they require gradients.
     pub fn new(stream: Stream, device: &'a Device) -> Self {
-        Self { stream: Some(stream), device }
+        Self { stream: Some(stream), device, left: Cell::new(usize::MAX) }
     }
 
     /// Zeros on `device` for all that would be drawn.
     pub fn blank(device: &'a Device) -> Self {
-        Self { stream: None, device }
+        Self { stream: None, device, left: Cell::new(usize::MAX) }
+    }
+
+    /// At most so many numbers in all; a tensor that would exceed them has a single one instead. For networks that a
+    /// file describes, so that it cannot ask for more than it holds itself.
+    pub fn within(self, numbers: usize) -> Self {
+        self.left.set(numbers);
+        self
+    }
+
+    /// The shape, or that of a single number.
+    fn granted<const D: usize>(&self, shape: [usize; D]) -> [usize; D] {
+        let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+        match count.and_then(|count| self.left.get().checked_sub(count)) {
+            Some(left) => {
+                self.left.set(left);
+                shape
+            }
+            None => {
+                self.left.set(0);
+                [1; D]
+            }
+        }
     }
 
     /// The device that parameters go to.
@@ -38,7 +63,12 @@ impl<'a> Init<'a> {
 
     /// A parameter with the value everywhere.
     pub fn constant<const D: usize>(&self, value: f32, shape: [usize; D]) -> Param<Tensor<D>> {
-        param(Tensor::full(shape, value, self.device))
+        param(self.full(value, shape))
+    }
+
+    /// A tensor with the value everywhere that is no parameter.
+    pub fn full<const D: usize>(&self, value: f32, shape: [usize; D]) -> Tensor<D> {
+        Tensor::full(self.granted(shape), value, self.device)
     }
 
     /// Kaiming normal over the fan-out of a convolution weight (c_out, c_in/groups, kh, kw).
@@ -104,6 +134,7 @@ impl<'a> Init<'a> {
         shape: [usize; D],
         mut draw: impl FnMut(&mut Stream) -> f32,
     ) -> Param<Tensor<D>> {
+        let shape = self.granted(shape);
         let Some(stream) = &mut self.stream else {
             return param(Tensor::zeros(shape, self.device));
         };

@@ -32,8 +32,8 @@ impl BatchNorm2d {
         Self {
             weight: init.constant(1.0, [channels]),
             bias: init.constant(0.0, [channels]),
-            running_mean: RunningState::new(Tensor::zeros([channels], init.device())),
-            running_var: RunningState::new(Tensor::ones([channels], init.device())),
+            running_mean: RunningState::new(init.full(0.0, [channels])),
+            running_var: RunningState::new(init.full(1.0, [channels])),
             epsilon: BATCH_NORM_EPSILON,
         }
     }

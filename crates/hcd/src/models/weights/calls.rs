@@ -87,5 +87,5 @@ fn is_harmless(module: &str, name: &str) -> bool {
         module.strip_prefix(*parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     let named = HARMLESS_NAMES.iter().find(|(known, _)| *known == module);
-    HARMLESS.iter().any(|parent| within(&parent)) || named.is_some_and(|(_, names)| names.contains(&name))
+    HARMLESS.iter().any(within) || named.is_some_and(|(_, names)| names.contains(&name))
 }

@@ -94,15 +94,19 @@ pub fn import<M: Module>(
 
 /// How many classes the last layer in a file tells apart.
 pub fn class_count(tensors: &TensorMap) -> Option<usize> {
-    let weight =
-        |head: &&str| tensors.get(&format!("{head}.weight")).filter(|tensor| tensor.shape.len() == 2);
+    let weight = |head: &&str| tensors.get(&format!("{head}.weight")).filter(|tensor| is_full(tensor, 2));
     HEADS.iter().find_map(weight).map(|tensor| tensor.shape[0])
 }
 
 /// How many channels the images have that the first convolution in a file looks at.
 pub fn channel_count(tensors: &TensorMap) -> Option<usize> {
-    let weight = |name: &&str| tensors.get(*name).filter(|tensor| tensor.shape.len() == 4);
+    let weight = |name: &&str| tensors.get(*name).filter(|tensor| is_full(tensor, 4));
     FIRST_CONVOLUTIONS.iter().find_map(weight).map(|tensor| tensor.shape[1])
+}
+
+/// Whether a tensor has so many axes and any values: the sizes of an empty one say nothing.
+fn is_full(tensor: &HostTensor, axes: usize) -> bool {
+    tensor.shape.len() == axes && !tensor.values.is_empty()
 }
 
 /// What differs between the tensors that a network has and those of a file, one line each.

@@ -55,6 +55,18 @@ pub fn snapshot<M: Module>(module: &M) -> TensorMap {
     module.named().into_iter().map(host).collect()
 }
 
+/// A hash of names, shapes and values.
+pub fn fingerprint(tensors: &TensorMap) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, tensor) in tensors {
+        hasher.update(format!("{name} {:?}\n", tensor.shape).as_bytes());
+        tensor.values.iter().for_each(|value| {
+            hasher.update(&value.to_le_bytes());
+        });
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 /// Gives a module the tensors of `map`.
 ///
 /// # Errors
@@ -113,8 +125,15 @@ fn store<'a>(name: &'a str, tensor: &HostTensor, precision: Precision) -> Stored
 /// # Errors
 /// Where the file cannot be read, is damaged, or of another format.
 pub fn read_any(path: &Path) -> Result<Contents> {
-    let bytes = files::read(path)?;
-    open::decode(&bytes).map_err(|what| Error::Weights(format!("{}: {what}", path.display())))
+    decode_any(&files::read(path)?, &path.display().to_string())
+}
+
+/// As [`read_any`], from bytes; `source` names them in errors.
+///
+/// # Errors
+/// As [`read_any`].
+pub fn decode_any(bytes: &[u8], source: &str) -> Result<Contents> {
+    open::decode(bytes).map_err(|what| Error::Weights(format!("{source}: {what}")))
 }
 
 /// Reads every tensor of a safetensors file as f32, and its `hcd` metadata where there is some.
@@ -130,8 +149,8 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<(TensorMap, Option<T>)> 
 /// # Errors
 /// As [`read`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<(TensorMap, Option<T>)> {
-    let (tensors, metadata) =
-        safetensors::decode(bytes).map_err(|what| Error::Weights(format!("{source}: {what}")))?;
+    let (tensors, metadata) = safetensors::decode(bytes)
+        .map_err(|what| Error::Weights(format!("{source}: {}", open::legible(&what))))?;
     Ok((tensors, card(&metadata, source)?))
 }
 

@@ -24,6 +24,12 @@ const WRAPPERS: &[&str] = &[
 /// What wrappers of modules put before every name.
 const PREFIXES: &[&str] = &["module.", "_orig_mod.", "model."];
 
+/// The longest name of a tensor, in bytes.
+const LONGEST_NAME: usize = 512;
+
+/// The longest error or note, in characters.
+const LONGEST_LINE: usize = 1000;
+
 /// The most notes on entries that are no tensors.
 const MOST_NOTES: usize = 8;
 
@@ -43,6 +49,20 @@ pub struct Contents {
 /// # Errors
 /// Where the format is none of those that are read, or the file is damaged; one line.
 pub fn decode(bytes: &[u8]) -> Result<Contents, String> {
+    let mut contents = read(bytes).map_err(|what| legible(&what))?;
+    contents.notes.iter_mut().for_each(|note| *note = legible(note));
+    Ok(contents)
+}
+
+/// One line of bounded length without control characters: files put their text into errors and notes.
+pub fn legible(text: &str) -> String {
+    let shown =
+        text.chars().take(LONGEST_LINE).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    let rest = text.chars().nth(LONGEST_LINE).map(|_| '…');
+    shown.chain(rest).collect()
+}
+
+fn read(bytes: &[u8]) -> Result<Contents, String> {
     let mut contents = if pytorch::recognises(bytes) {
         from_pytorch(bytes)?
     } else if is_safetensors(bytes) {
@@ -51,6 +71,10 @@ pub fn decode(bytes: &[u8]) -> Result<Contents, String> {
     } else {
         return Err(foreign(bytes).to_owned());
     };
+    let is_name = |name: &String| name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
+    if let Some(name) = contents.tensors.keys().find(|name| !is_name(name)) {
+        return Err(format!("a tensor is called {name:.40}…, which is no name"));
+    }
     while let Some(prefix) = common_prefix(&contents.tensors) {
         let tensors = std::mem::take(&mut contents.tensors).into_iter();
         contents.tensors = tensors.map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();

@@ -152,3 +152,52 @@ fn geometric(old: usize, new: usize) -> Weights {
     };
     (0..new).map(parts).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::models::weights;
+    use std::path::Path;
+
+    /// Every case that timm was asked for, in `golden/import/resampled.safetensors`.
+    #[test]
+    fn agrees_with_timm() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/import/resampled.safetensors");
+        let (tensors, _) = weights::read::<serde_json::Value>(&golden).unwrap();
+        let inputs = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_suffix(".in")?, tensor)));
+        for (case, input) in inputs {
+            let expected = &tensors[&format!("{case}.out")];
+            let (kind, sizes) = case.split_once('.').unwrap();
+            let sizes: Vec<usize> = sizes.split('_').map(|size| size.parse().unwrap()).collect();
+            let found = match kind {
+                "pos" => position_embedding(input, sizes[2], sizes[1]),
+                "rel" => relative_positions(input, 2 * sizes[1] - 1),
+                "conv" => input_channels(input, sizes[0]),
+                other => panic!("{other}: nothing is resampled so"),
+            };
+            let found = found.unwrap();
+            assert_eq!(found.shape, expected.shape, "{case}");
+            let gap =
+                found.values.iter().zip(&expected.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            // Both sum a few products of numbers about 1 in f32, in different orders.
+            assert!(gap < 2e-6, "{case}: differs by {gap}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_square() {
+        let tensor =
+            |shape: &[usize]| HostTensor { shape: shape.to_vec(), values: vec![0.0; shape.iter().product()] };
+        for (shape, prefix) in
+            [(&[1, 3, 2][..], 0), (&[1, 1, 2], 1), (&[1, 4, 2], 5), (&[2, 4, 2], 0), (&[4], 0)]
+        {
+            assert!(position_embedding(&tensor(shape), prefix, 2).is_err(), "{shape:?}");
+        }
+        for shape in [&[8, 2][..], &[0, 2], &[9]] {
+            assert!(relative_positions(&tensor(shape), 3).is_err(), "{shape:?}");
+        }
+        assert!(input_channels(&tensor(&[2, 4, 1, 1]), 3).is_err());
+        assert!(input_channels(&tensor(&[2, 4]), 1).is_err());
+    }
+}
