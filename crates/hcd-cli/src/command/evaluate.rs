@@ -27,8 +27,7 @@ pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     let rate = result.images as f64 / began.elapsed().as_secs_f64();
     bar.finish_and_clear();
     // Weights that know no names number their classes; the data know them.
-    let numbered = card.classes.iter().enumerate().all(|(index, class)| *class == index.to_string());
-    let classes = if numbered { dataset.classes() } else { &card.classes };
+    let classes = if eval::is_numbered(&card.classes) { dataset.classes() } else { &card.classes };
     if args.json {
         let per_class: serde_json::Map<_, _> =
             classes.iter().cloned().zip(result.per_class.iter().map(|top1| json!(top1))).collect();

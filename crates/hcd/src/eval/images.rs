@@ -113,6 +113,6 @@ fn relabelled(set: Arc<dyn Dataset>, card: &Card) -> Result<(Arc<dyn Dataset>, V
 }
 
 /// Whether classes are called 0, 1, 2 and so on, for want of names.
-fn is_numbered(classes: &[String]) -> bool {
+pub fn is_numbered(classes: &[String]) -> bool {
     classes.iter().enumerate().all(|(number, class)| *class == number.to_string())
 }

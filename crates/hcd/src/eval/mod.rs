@@ -8,7 +8,7 @@ mod images;
 mod tensor_file;
 
 pub use features::{FeatureFile, extract};
-pub use images::{Part, open};
+pub use images::{Part, is_numbered, open};
 pub use tensor_file::ImageTensors;
 
 use crate::data::{Dataset, EvalLoader, HostBatch, ImageShape, Normalization};

@@ -48,14 +48,6 @@ pub struct CifarResNetConfig {
 impl Family for CifarResNetConfig {
     const HEAD: &'static str = "fc";
 
-    fn num_classes(&self) -> usize {
-        self.num_classes
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
     fn check(&self) -> Result<(), String> {
         let [w1, w2, w3] = self.widths;
         if self.depth == 0 || w1 == 0 {

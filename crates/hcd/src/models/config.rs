@@ -13,12 +13,6 @@ pub(super) trait Family {
     /// Path of the last layer.
     const HEAD: &'static str;
 
-    /// K.
-    fn num_classes(&self) -> usize;
-
-    /// C_in.
-    fn in_channels(&self) -> usize;
-
     /// The one image side the network takes, where it is not free.
     fn image_size(&self) -> Option<usize> {
         None
@@ -69,12 +63,12 @@ macro_rules! each_config {
 impl ModelConfig {
     /// K.
     pub fn num_classes(&self) -> usize {
-        each_config!(self, config => config.num_classes())
+        each_config!(self, config => config.num_classes)
     }
 
     /// C_in.
     pub fn in_channels(&self) -> usize {
-        each_config!(self, config => config.in_channels())
+        each_config!(self, config => config.in_channels)
     }
 
     /// The one image side the network takes, where it is not free.

@@ -39,14 +39,6 @@ pub struct ConvNextConfig {
 impl Family for ConvNextConfig {
     const HEAD: &'static str = "head.fc";
 
-    fn num_classes(&self) -> usize {
-        self.num_classes
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
     fn check(&self) -> Result<(), String> {
         let (depths, widths) = (&self.depths, &self.widths);
         if depths.is_empty() || depths.len() != widths.len() {

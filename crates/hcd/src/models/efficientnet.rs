@@ -80,14 +80,6 @@ impl EfficientNetConfig {
 impl Family for EfficientNetConfig {
     const HEAD: &'static str = "classifier";
 
-    fn num_classes(&self) -> usize {
-        self.num_classes
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
     fn check(&self) -> Result<(), String> {
         let sound = |row: &BlockRow| {
             ![row.repeats, row.stride, row.expansion, row.width].contains(&0) && !row.kernel.is_multiple_of(2)

@@ -57,14 +57,6 @@ impl MixerConfig {
 impl Family for MixerConfig {
     const HEAD: &'static str = "head";
 
-    fn num_classes(&self) -> usize {
-        self.num_classes
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
     fn image_size(&self) -> Option<usize> {
         Some(self.image_size)
     }

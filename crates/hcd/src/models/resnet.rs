@@ -75,14 +75,6 @@ pub struct ResNetConfig {
 impl Family for ResNetConfig {
     const HEAD: &'static str = "fc";
 
-    fn num_classes(&self) -> usize {
-        self.num_classes
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
     fn check(&self) -> Result<(), String> {
         if self.depths.contains(&0) || self.widths.contains(&0) {
             return Err("depths and widths must be at least 1".to_owned());

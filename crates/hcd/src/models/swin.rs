@@ -62,14 +62,6 @@ impl SwinConfig {
 impl Family for SwinConfig {
     const HEAD: &'static str = "head.fc";
 
-    fn num_classes(&self) -> usize {
-        self.num_classes
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
     fn image_size(&self) -> Option<usize> {
         Some(self.image_size)
     }

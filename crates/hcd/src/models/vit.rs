@@ -58,14 +58,6 @@ impl VitConfig {
 impl Family for VitConfig {
     const HEAD: &'static str = "head";
 
-    fn num_classes(&self) -> usize {
-        self.num_classes
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
     fn image_size(&self) -> Option<usize> {
         Some(self.image_size)
     }
