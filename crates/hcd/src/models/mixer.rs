@@ -4,10 +4,10 @@
 //! Names, layout and initial values: timm's `mlp_mixer.py`. The classifier reads the tokens' mean after the last
 //! norm. The token-mixing layers hold one weight for each pair of places, so the image size is part of the network.
 
-use super::blocks::{check_taps, default_taps, stacked};
-use super::config::{Family, check_patches, in_unit};
+use super::config::Family;
 use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Mlp, Pass};
-use super::{Backbone, Block, Features, StageFeature, StageShape, patch_tokens};
+use super::tokens::TokenStack;
+use super::{Backbone, Block, Features, StageShape, patch_tokens};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -45,12 +45,9 @@ pub struct MixerConfig {
 }
 
 impl MixerConfig {
-    fn grid(&self) -> usize {
-        self.image_size / self.patch_size
-    }
-
-    fn taps(&self) -> Vec<usize> {
-        if self.taps.is_empty() { default_taps(self.depth) } else { self.taps.clone() }
+    fn stack(&self) -> TokenStack<'_> {
+        let Self { image_size, patch_size, width, depth, ref taps, .. } = *self;
+        TokenStack { image_size, patch_size, width, depth, prefix: 0, taps }
     }
 }
 
@@ -65,11 +62,11 @@ impl Family for MixerConfig {
         if [self.depth, self.width, self.token_hidden, self.channel_hidden].contains(&0) {
             return Err("depth, width, token_hidden and channel_hidden must be at least 1".to_owned());
         }
-        check_patches(self.image_size, self.patch_size)?;
-        check_taps(&self.taps, self.depth)?;
-        in_unit("drop_path", self.drop_path)?;
-        in_unit("dropout", self.dropout)?;
-        in_unit("token_dropout", self.token_dropout)
+        self.stack().check([
+            ("drop_path", self.drop_path),
+            ("dropout", self.dropout),
+            ("token_dropout", self.token_dropout),
+        ])
     }
 }
 
@@ -113,7 +110,7 @@ pub struct Mixer {
 impl Mixer {
     /// The network with timm's initial values: LeCun normal stem, Xavier uniform perceptrons, a head of zeros.
     pub fn new(config: &MixerConfig, init: &mut Init) -> Self {
-        let (width, tokens) = (config.width, config.grid().pow(2));
+        let (width, tokens) = (config.width, config.stack().grid().pow(2));
         let patch = ConvSpec::patch(config.in_channels, width, config.patch_size);
         let stem = Stem { proj: Conv2d::lecun(patch, init) };
         let dropout = config.token_dropout;
@@ -136,23 +133,15 @@ impl Mixer {
 
 impl Backbone for Mixer {
     fn forward(&self, images: Tensor<4>, pass: &mut Pass) -> Features {
-        let grid = [self.config.grid(); 2];
-        let mut x = patch_tokens(self.stem.proj.forward(images)); // (B, L, D)
-        let (taps, mut stages) = (self.config.taps(), Vec::new());
-        for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, pass);
-            if taps.contains(&index) {
-                stages.push(StageFeature::Tokens { tokens: x.clone(), prefix: 0, grid });
-            }
-        }
+        let x = patch_tokens(self.stem.proj.forward(images)); // (B, L, D)
+        let (x, stages) = self.config.stack().run(&self.blocks, x, |block, x| block.forward(x, pass));
         let penultimate = self.norm.forward(x).mean_dim(1).squeeze_dim(1); // (B, D)
         let logits = self.classify(pass.dropout(penultimate.clone(), self.config.dropout)); // (B, K)
         Features { stages, penultimate, logits }
     }
 
     fn stages(&self) -> Vec<StageShape> {
-        let shape = StageShape::Tokens { width: self.config.width, prefix: 0, grid: [self.config.grid(); 2] };
-        vec![shape; self.config.taps().len()]
+        self.config.stack().stages()
     }
 
     fn penultimate_width(&self) -> usize {
@@ -164,6 +153,6 @@ impl Backbone for Mixer {
     }
 
     fn blocks(&self) -> Vec<Block> {
-        stacked(["stem."], self.config.depth, &self.config.taps())
+        self.config.stack().blocks(["stem."])
     }
 }

@@ -16,6 +16,7 @@ mod presets;
 mod resmlp;
 mod resnet;
 mod swin;
+mod tokens;
 mod vit;
 pub mod weights;
 

@@ -4,10 +4,10 @@
 //! Training data-efficient image transformers (DeiT), <https://arxiv.org/abs/2012.12877>. Names, layout and initial
 //! values: timm's `vision_transformer.py`. The classifier reads the class token after the last norm.
 
-use super::blocks::{check_taps, default_taps, stacked};
-use super::config::{Family, check_heads, check_patches, in_unit};
+use super::config::{Family, check_heads};
 use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Mlp, Pass};
-use super::{Backbone, Block, Features, StageFeature, StageShape, patch_tokens};
+use super::tokens::TokenStack;
+use super::{Backbone, Block, Features, StageShape, patch_tokens};
 use crate::ops::attention;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -46,12 +46,9 @@ pub struct VitConfig {
 }
 
 impl VitConfig {
-    fn grid(&self) -> usize {
-        self.image_size / self.patch_size
-    }
-
-    fn taps(&self) -> Vec<usize> {
-        if self.taps.is_empty() { default_taps(self.depth) } else { self.taps.clone() }
+    fn stack(&self) -> TokenStack<'_> {
+        let Self { image_size, patch_size, width, depth, ref taps, .. } = *self;
+        TokenStack { image_size, patch_size, width, depth, prefix: 1, taps }
     }
 }
 
@@ -66,12 +63,12 @@ impl Family for VitConfig {
         if self.depth == 0 || self.mlp_ratio == 0 {
             return Err("depth and mlp_ratio must be at least 1".to_owned());
         }
-        check_patches(self.image_size, self.patch_size)?;
-        check_heads(self.width, self.heads)?;
-        check_taps(&self.taps, self.depth)?;
-        in_unit("drop_path", self.drop_path)?;
-        in_unit("dropout", self.dropout)?;
-        in_unit("token_dropout", self.token_dropout)
+        self.stack().check([
+            ("drop_path", self.drop_path),
+            ("dropout", self.dropout),
+            ("token_dropout", self.token_dropout),
+        ])?;
+        check_heads(self.width, self.heads)
     }
 }
 
@@ -150,7 +147,7 @@ impl Vit {
         let rate = |index: usize| config.drop_path * index as f64 / (config.depth.max(2) - 1) as f64;
         Self {
             cls_token: init.normal([1, 1, width], 1e-6),
-            pos_embed: init.trunc_normal([1, 1 + config.grid().pow(2), width], 0.02),
+            pos_embed: init.trunc_normal([1, 1 + config.stack().grid().pow(2), width], 0.02),
             patch_embed: PatchEmbed { proj: Conv2d::torch_default(patch, init) },
             blocks: (0..config.depth).map(|index| VitBlock::new(config, rate(index), init)).collect(),
             norm: LayerNorm::new(width, EPSILON, init),
@@ -162,19 +159,12 @@ impl Vit {
 
 impl Backbone for Vit {
     fn forward(&self, images: Tensor<4>, pass: &mut Pass) -> Features {
-        let grid = self.config.grid();
         let patches = patch_tokens(self.patch_embed.proj.forward(images)); // (B, grid², D)
         let [batch, _, width] = patches.dims();
         let class = self.cls_token.val().expand([batch, 1, width]);
         let x = Tensor::cat(vec![class, patches], 1) + self.pos_embed.val(); // (B, 1 + grid², D)
-        let mut x = pass.dropout(x, self.config.token_dropout);
-        let (taps, mut stages) = (self.config.taps(), Vec::new());
-        for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, pass);
-            if taps.contains(&index) {
-                stages.push(StageFeature::Tokens { tokens: x.clone(), prefix: 1, grid: [grid; 2] });
-            }
-        }
+        let x = pass.dropout(x, self.config.token_dropout);
+        let (x, stages) = self.config.stack().run(&self.blocks, x, |block, x| block.forward(x, pass));
         // Each token is normalised alone: the class token is all that is read.
         let penultimate = self.norm.forward(x.narrow(1, 0, 1)).squeeze_dim(1); // (B, D)
         let logits = self.classify(pass.dropout(penultimate.clone(), self.config.dropout)); // (B, K)
@@ -182,8 +172,7 @@ impl Backbone for Vit {
     }
 
     fn stages(&self) -> Vec<StageShape> {
-        let shape = StageShape::Tokens { width: self.config.width, prefix: 1, grid: [self.config.grid(); 2] };
-        vec![shape; self.config.taps().len()]
+        self.config.stack().stages()
     }
 
     fn penultimate_width(&self) -> usize {
@@ -195,6 +184,6 @@ impl Backbone for Vit {
     }
 
     fn blocks(&self) -> Vec<Block> {
-        stacked(["cls_token", "pos_embed", "patch_embed."], self.config.depth, &self.config.taps())
+        self.config.stack().blocks(["cls_token", "pos_embed", "patch_embed."])
     }
 }
