@@ -182,12 +182,12 @@ fn teachers() {
         case(
             small_images,
             "distill student.toml --data small --out run",
-            &["teacher.safetensors looks at images of 1x12x12, but small has 1x8x8"],
+            &["teacher.safetensors takes images of 1x12x12, not 1x8x8, which small has"],
         ),
         case(
             small_images,
             "evaluate --weights teacher.safetensors --data small",
-            &["looks at images of 1x12x12, small has 1x8x8"],
+            &["the network takes images of 1x12x12, not 1x8x8, which small has"],
         ),
     ]);
 }
@@ -234,7 +234,7 @@ fn methods_and_students() {
         case(
             swin,
             "train student.toml --out run --set student.image_size=16",
-            &["`swin_small_patch2` takes images of height 16, but those of data have 12"],
+            &["`swin_small_patch2`: takes images of 1x16x16, not 1x12x12"],
         ),
         case(
             swin,

@@ -46,7 +46,7 @@ fn recipes() {
         case(
             sound,
             "distill student.toml --out run --set method.mapper=x --set method.stages=3",
-            &["method.mapper: ", "`mlp`", "`linear`", "method.stages: invalid type"],
+            &["method.mapper: ", "`mlp`", "`linear`", "method.stages: expected \"all\", or a list of stages"],
         ),
         case(
             sound,

@@ -249,7 +249,7 @@ fn bad_images_are_refused() {
         case(
             |world| world.write("images.safetensors", images(2, 3, "F32")),
             FEATURES,
-            &["images.safetensors: images are 3x8x8, the network looks at 1x12x12"],
+            &["images.safetensors: the network takes images of 1x12x12, not 3x8x8"],
         ),
         case(
             |world| world.write("images.safetensors", &images(2, 3, "F32")[..900]),

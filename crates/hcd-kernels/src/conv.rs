@@ -2,19 +2,19 @@
 //!
 //! y[n, o, i, j] = Σ_{c, u, v} weight[o, c, u, v] · x[n, c, i·s + u − p, j·s + v − p], zero outside the image.
 //!
-//! Nothing is unrolled into columns. A few images are copied to planes with zero margins, one plane for each
-//! place of a row and column within the stride (`planes.rs`); there every tap (u, v) of the kernel reads a
-//! contiguous run of the plane, at an offset of its own. So the convolution is a matrix product whose
-//! right-hand rows are overlapping runs (`product.rs`); what falls on margins is not written out.
+//! Nothing is unrolled into columns. Images are copied, a few at a time, to planes with zero margins, one plane for
+//! each place of a row and column within the stride (`planes.rs`); there every tap (u, v) of the kernel reads a
+//! contiguous run of the plane, at an offset of its own. Where channels mix, the convolution is a matrix product whose
+//! tiles are collected from such runs (`dense.rs`, `grads.rs`); where each channel stands alone, sixteen pixels are
+//! computed side by side (`depthwise.rs`).
 
+mod dense;
+mod depthwise;
 mod grads;
 mod planes;
-mod product;
 
-pub use grads::{input_grad, weight_grad};
-
-use planes::{Axis, Planes};
-use product::{Weights, multiply};
+use crate::lanes::{Portable, sum_over};
+use planes::Axis;
 use rayon::prelude::*;
 
 /// The sizes of a convolution.
@@ -69,10 +69,9 @@ impl ConvShape {
         Axis::new(self.size[axis], self.kernel[axis], self.stride[axis], self.padding[axis])
     }
 
-    /// Images that are worked on at once: enough to fill vectors, few enough to stay in the cache and to leave
-    /// work for other threads.
-    fn block(&self, plane: usize) -> usize {
-        (1024 / plane.max(1)).clamp(1, self.images.div_ceil(16).max(1))
+    /// Whether each channel of the output reads one channel.
+    fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.in_channels == self.groups
     }
 
     fn check(&self) {
@@ -95,43 +94,58 @@ pub fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]
     assert_eq!(weight.len(), shape.weight_len(), "conv::forward: weight is not as in {shape:?}");
     assert_eq!(y.len(), shape.output_len(), "conv::forward: y is not as in {shape:?}");
     assert!(bias.is_none_or(|bias| bias.len() == shape.out_channels), "conv::forward: bias is not (C_out)");
-    let [rows, columns] = [shape.axis(0), shape.axis(1)];
-    if y.is_empty() {
-        return;
+    match shape.is_depthwise() {
+        _ if y.is_empty() => {}
+        true => depthwise::forward(shape, x, weight, bias, y),
+        false => dense::forward(shape, x, weight, bias, y),
     }
-    let (inputs, outputs) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
-    let block = shape.block(rows.step() * columns.step());
-    let weights: Vec<Weights> = weight
-        .chunks_exact(outputs * shape.taps())
-        .map(|weight| Weights::pack(outputs, shape.taps(), |row, tap| weight[row * shape.taps() + tap]))
-        .collect();
-    let area = rows.output * columns.output;
-    let (x_image, y_image) = (shape.in_channels * shape.size[0] * shape.size[1], shape.out_channels * area);
-    y.par_chunks_mut(block * y_image).zip(x.par_chunks(block * x_image)).for_each_init(
-        || (Planes::new(rows, columns, inputs, block), Vec::new()),
-        |(planes, result), (y, x)| {
-            let images = y.len() / y_image;
-            let offsets = planes.tap_offsets(inputs);
-            for (group, weights) in weights.iter().enumerate() {
-                planes.fill(x, shape, images, group * inputs);
-                multiply(weights, &offsets, planes.values(), images * planes.plane(), result);
-                let run = weights.run(images * planes.plane());
-                for (image, y) in y.chunks_exact_mut(y_image).enumerate() {
-                    let y = &mut y[group * outputs * area..(group + 1) * outputs * area];
-                    for (o, y) in y.chunks_exact_mut(area).enumerate() {
-                        let bias = bias.map_or(0.0, |bias| bias[group * outputs + o]);
-                        let result = &result[o * run + image * planes.plane()..];
-                        for (i, y) in y.chunks_exact_mut(columns.output).enumerate() {
-                            let from = &result[i * columns.step()..][..columns.output];
-                            for (y, &value) in y.iter_mut().zip(from) {
-                                *y = value + bias;
-                            }
-                        }
-                    }
-                }
-            }
-        },
-    );
+}
+
+/// Gradient of x.
+///
+/// # Shapes
+/// `grad` (N, C_out, H_out, W_out); `weight` (C_out, C_in / groups, k_h, k_w); `dx` (N, C_in, H, W)
+pub fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
+    shape.check();
+    assert_eq!(grad.len(), shape.output_len(), "conv::input_grad: grad is not as in {shape:?}");
+    assert_eq!(weight.len(), shape.weight_len(), "conv::input_grad: weight is not as in {shape:?}");
+    assert_eq!(dx.len(), shape.input_len(), "conv::input_grad: dx is not as in {shape:?}");
+    match shape.is_depthwise() {
+        _ if dx.is_empty() || grad.is_empty() => dx.fill(0.0),
+        true => depthwise::input_grad(shape, grad, weight, dx),
+        false => grads::input_grad(shape, grad, weight, dx),
+    }
+}
+
+/// Gradients of weight and bias.
+///
+/// # Shapes
+/// `x` (N, C_in, H, W); `grad` (N, C_out, H_out, W_out); `dweight` (C_out, C_in / groups, k_h, k_w);
+/// `dbias` (C_out)
+pub fn weight_grad(
+    shape: &ConvShape,
+    x: &[f32],
+    grad: &[f32],
+    dweight: &mut [f32],
+    dbias: Option<&mut [f32]>,
+) {
+    shape.check();
+    assert_eq!(x.len(), shape.input_len(), "conv::weight_grad: x is not as in {shape:?}");
+    assert_eq!(grad.len(), shape.output_len(), "conv::weight_grad: grad is not as in {shape:?}");
+    assert_eq!(dweight.len(), shape.weight_len(), "conv::weight_grad: dweight is not as in {shape:?}");
+    if let Some(dbias) = dbias {
+        assert_eq!(dbias.len(), shape.out_channels, "conv::weight_grad: dbias is not (C_out)");
+        let area = shape.out_size()[0] * shape.out_size()[1];
+        dbias.par_iter_mut().enumerate().for_each(|(channel, sum)| {
+            let planes = grad.chunks_exact(area.max(1)).skip(channel).step_by(shape.out_channels);
+            *sum = planes.map(|plane| sum_over([plane], |[x]: [Portable; 1]| [x])[0]).sum();
+        });
+    }
+    match shape.is_depthwise() {
+        _ if dweight.is_empty() || grad.is_empty() || x.is_empty() => dweight.fill(0.0),
+        true => depthwise::weight_grad(shape, x, grad, dweight),
+        false => grads::weight_grad(shape, x, grad, dweight),
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +181,9 @@ mod tests {
             shape(2, 1, [2, 3], [5, 4], [3, 3], [1, 1], [0, 0]),
             shape(20, 6, [6, 6], [9, 9], [3, 3], [1, 1], [1, 1]),
             shape(3, 6, [6, 12], [9, 8], [3, 3], [2, 2], [1, 1]),
+            shape(2, 6, [6, 6], [34, 35], [5, 5], [1, 1], [2, 2]),
+            shape(2, 3, [3, 3], [19, 40], [7, 7], [2, 2], [3, 3]),
+            shape(5, 1, [33, 40], [14, 14], [3, 3], [1, 1], [1, 1]),
             shape(2, 2, [6, 10], [6, 6], [5, 5], [1, 1], [2, 2]),
             shape(2, 1, [1, 2], [2, 2], [5, 5], [1, 1], [1, 1]),
             shape(40, 1, [8, 8], [1, 1], [3, 3], [1, 1], [1, 1]),

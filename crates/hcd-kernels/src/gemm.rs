@@ -2,19 +2,27 @@
 //!
 //! A tile of C, 14 rows by 32 columns where there are 32 vector registers, stays in registers while a block of the
 //! shared axis passes by. A block is as long as keeps a panel of B in the first-level cache, over which the tiles of
-//! A pass. Goto & van de Geijn 2008, Anatomy of high-performance matrix multiplication.
+//! A pass. A need not lie anywhere as a matrix: where its rows are runs of another slice, as in a convolution, tiles are
+//! collected from there. Goto & van de Geijn 2008, Anatomy of high-performance matrix multiplication.
+
+mod left;
+mod panels;
+
+pub use left::Left;
+pub use panels::Panels;
 
 use crate::gelu;
 use crate::lanes::{LANES, Lanes, Vector};
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Columns of a panel.
-const WIDTH: usize = 2 * LANES;
+pub(crate) const WIDTH: usize = 2 * LANES;
 /// Longest block of the shared axis.
 const BLOCK: usize = 256;
 /// Rows of A that a task packs and multiplies at once, whole tiles.
 const TASK: usize = 8 * TALL;
+/// Rows of a panel that are fetched before they are needed.
+const AHEAD: usize = 16;
 /// Rows of a full tile.
 const TALL: usize = 14;
 
@@ -36,104 +44,8 @@ pub enum Bias<'a> {
     Column(&'a [f32]),
     /// One number a row.
     Row(&'a [f32]),
-}
-
-/// A right-hand matrix (depth, columns) as panels of 32 columns, the last filled up with zeros: (panel, depth, 32).
-#[derive(Debug, Clone)]
-pub struct Panels {
-    depth: usize,
-    columns: usize,
-    values: Vec<[Lanes; 2]>,
-}
-
-impl Panels {
-    /// Of the transpose of `weight` (columns, depth).
-    pub fn transposed(weight: &[f32], depth: usize) -> Self {
-        let columns = weight.len().checked_div(depth).unwrap_or(0);
-        assert_eq!(weight.len(), depth * columns, "Panels: the matrix is not (columns, {depth})");
-        let mut values = vec![[[0.0; LANES]; 2]; columns.div_ceil(WIDTH) * depth];
-        if depth > 0 {
-            let panels = values.par_chunks_mut(depth).zip(weight.par_chunks(WIDTH * depth));
-            panels.for_each(|(panel, weight)| turn(weight, depth, panel));
-        }
-        Self { depth, columns, values }
-    }
-
-    /// Of `x` (depth, columns) as it is.
-    pub fn straight(x: &[f32], columns: usize) -> Self {
-        let depth = x.len().checked_div(columns).unwrap_or(0);
-        assert_eq!(x.len(), depth * columns, "Panels: the matrix is not (depth, {columns})");
-        let mut values = vec![[[0.0; LANES]; 2]; columns.div_ceil(WIDTH) * depth];
-        for (index, panel) in values.chunks_mut(depth.max(1)).enumerate() {
-            let first = index * WIDTH;
-            let width = WIDTH.min(columns - first);
-            for (to, from) in panel.iter_mut().zip(x.chunks_exact(columns)) {
-                to.as_flattened_mut()[..width].copy_from_slice(&from[first..first + width]);
-            }
-        }
-        Self { depth, columns, values }
-    }
-}
-
-/// Rows of up to 32 columns become the columns of a panel.
-fn turn(weight: &[f32], depth: usize, panel: &mut [[Lanes; 2]]) {
-    for (column, row) in weight.chunks_exact(depth).enumerate() {
-        for (to, &value) in panel.iter_mut().zip(row) {
-            to.as_flattened_mut()[column] = value;
-        }
-    }
-}
-
-/// A left-hand matrix (rows, depth), stored row by row or column by column.
-#[derive(Debug, Clone, Copy)]
-pub struct Left<'a> {
-    values: &'a [f32],
-    rows: usize,
-    depth: usize,
-    turned: bool,
-}
-
-impl<'a> Left<'a> {
-    /// `values` (rows, depth)
-    pub fn straight(values: &'a [f32], depth: usize) -> Self {
-        let rows = values.len().checked_div(depth).unwrap_or(0);
-        assert_eq!(values.len(), rows * depth, "Left: the matrix is not (rows, {depth})");
-        Self { values, rows, depth, turned: false }
-    }
-
-    /// The transpose of `values` (depth, rows)
-    pub fn transposed(values: &'a [f32], rows: usize) -> Self {
-        let depth = values.len().checked_div(rows).unwrap_or(0);
-        assert_eq!(values.len(), rows * depth, "Left: the matrix is not (depth, {rows})");
-        Self { values, rows, depth, turned: true }
-    }
-
-    /// A block of it, tile by tile, each as (length, rows of the tile).
-    #[inline(always)]
-    fn pack<V: Vector>(&self, rows: &Range<usize>, block: &Range<usize>, scratch: &mut Vec<f32>) {
-        let length = block.len();
-        scratch.resize(rows.len() * length, 0.0);
-        let mut done = 0;
-        for height in tiles::<V>(rows.len()) {
-            let to = scratch[done * length..][..height * length].chunks_exact_mut(height);
-            let first = rows.start + done;
-            if self.turned {
-                for (to, k) in to.zip(block.clone()) {
-                    let from = &self.values[k * self.rows + first..][..height];
-                    to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
-                }
-            } else {
-                let to = &mut scratch[done * length..][..height * length];
-                for r in 0..height {
-                    let from = &self.values[(first + r) * self.depth + block.start..][..length];
-                    for (to, &value) in to.chunks_exact_mut(height).zip(from) {
-                        to[r] = value;
-                    }
-                }
-            }
-            done += height;
-        }
-    }
+    /// What is in C already.
+    There,
 }
 
 /// C = f(A·B + bias), rows shared out among the threads.
@@ -174,7 +86,7 @@ fn check(a: Left, b: &Panels, bias: Bias, c: &[f32]) {
     assert_eq!(c.len(), a.rows * b.columns, "gemm: the product is not ({}, {})", a.rows, b.columns);
     assert_eq!(a.depth, b.depth, "gemm: the matrices share no axis");
     match bias {
-        Bias::None => {}
+        Bias::None | Bias::There => {}
         Bias::Column(bias) => assert_eq!(bias.len(), b.columns, "gemm: one bias a column"),
         Bias::Row(bias) => assert_eq!(bias.len(), a.rows, "gemm: one bias a row"),
     }
@@ -208,21 +120,28 @@ fn rows_body<V: Vector>(
     for index in 0..blocks {
         let block = index * length..b.depth.min((index + 1) * length);
         a.pack::<V>(&(first..first + rows), &block, scratch);
-        let ends = Ends { bias, first: index == 0, last: (index + 1 == blocks).then_some(activation) };
+        let bias = if index == 0 { bias } else { Bias::There };
+        let ends = Ends { bias, last: (index + 1 == blocks).then_some(activation) };
         for panel in 0..b.columns.div_ceil(WIDTH) {
             let values = &b.values[panel * b.depth..][block.clone()];
             let mut row = 0;
             for height in tiles::<V>(rows) {
                 let packed = &scratch[row * block.len()..][..height * block.len()];
                 let place = Place { row, column: panel * WIDTH, columns: b.columns };
-                match (V::MANY, height) {
-                    (true, TALL) => tile::<V, TALL, 2>(packed, values, place, &ends, c),
-                    (true, 8) => tile::<V, 8, 2>(packed, values, place, &ends, c),
-                    (true, 4) => tile::<V, 4, 2>(packed, values, place, &ends, c),
-                    (false, 6) => tile::<V, 6, 1>(packed, values, place, &ends, c),
-                    (false, 4) => tile::<V, 4, 1>(packed, values, place, &ends, c),
-                    (_, 2) => tile::<V, 2, 2>(packed, values, place, &ends, c),
-                    _ => tile::<V, 1, 2>(packed, values, place, &ends, c),
+                if V::MANY {
+                    match height {
+                        14 => tile::<V, 14, 2>(packed, values, place, &ends, c),
+                        13 => tile::<V, 13, 2>(packed, values, place, &ends, c),
+                        12 => tile::<V, 12, 2>(packed, values, place, &ends, c),
+                        11 => tile::<V, 11, 2>(packed, values, place, &ends, c),
+                        10 => tile::<V, 10, 2>(packed, values, place, &ends, c),
+                        9 => tile::<V, 9, 2>(packed, values, place, &ends, c),
+                        8 => tile::<V, 8, 2>(packed, values, place, &ends, c),
+                        7 => tile::<V, 7, 2>(packed, values, place, &ends, c),
+                        _ => low::<V, 2>(height, packed, values, place, &ends, c),
+                    }
+                } else {
+                    low::<V, 1>(height, packed, values, place, &ends, c);
                 }
                 row += height;
             }
@@ -230,16 +149,31 @@ fn rows_body<V: Vector>(
     }
 }
 
-/// Heights of the tiles that rows are cut into: as high as the registers allow, then lower ones.
+/// A tile of at most 6 rows.
+#[inline(always)]
+fn low<V: Vector, const G: usize>(
+    height: usize,
+    a: &[f32],
+    b: &[[Lanes; 2]],
+    place: Place,
+    ends: &Ends,
+    c: &mut [f32],
+) {
+    match height {
+        6 => tile::<V, 6, G>(a, b, place, ends, c),
+        5 => tile::<V, 5, G>(a, b, place, ends, c),
+        4 => tile::<V, 4, G>(a, b, place, ends, c),
+        3 => tile::<V, 3, G>(a, b, place, ends, c),
+        2 => tile::<V, 2, G>(a, b, place, ends, c),
+        _ => tile::<V, 1, G>(a, b, place, ends, c),
+    }
+}
+
+/// Heights of the tiles that rows are cut into: as few as the registers allow, and about equal.
 #[inline(always)]
 fn tiles<V: Vector>(rows: usize) -> impl Iterator<Item = usize> {
-    let heights: &[usize] = if V::MANY { &[TALL, 8, 4, 2, 1] } else { &[6, 4, 2, 1] };
-    let mut left = rows;
-    std::iter::from_fn(move || {
-        let height = *heights.iter().find(|&&height| height <= left)?;
-        left -= height;
-        Some(height)
-    })
+    let count = rows.div_ceil(if V::MANY { TALL } else { 6 });
+    (0..count).map(move |tile| (tile + 1) * rows / count - tile * rows / count)
 }
 
 /// Where in C a tile lies.
@@ -253,8 +187,6 @@ struct Place {
 /// What a tile begins with and how it ends.
 struct Ends<'a> {
     bias: Bias<'a>,
-    /// Whether it begins with the bias, or with what is in C.
-    first: bool,
     /// What is done to it at the last block.
     last: Option<Activation>,
 }
@@ -268,10 +200,15 @@ fn tile<V: Vector, const R: usize, const G: usize>(
     ends: &Ends,
     c: &mut [f32],
 ) {
-    for group in (0..2).step_by(G) {
+    let a = a.as_chunks::<R>().0;
+    // One group may be all there is.
+    if G == 2 && place.columns - place.column > LANES {
+        return groups::<V, R, 2>(a, b, 0, place, ends, c);
+    }
+    for group in 0..2 {
         let column = place.column + group * LANES;
         if column < place.columns {
-            groups::<V, R, G>(a.as_chunks::<R>().0, b, group, Place { column, ..place }, ends, c);
+            groups::<V, R, 1>(a, b, group, Place { column, ..place }, ends, c);
         }
     }
 }
@@ -289,14 +226,19 @@ fn groups<V: Vector, const R: usize, const G: usize>(
     let mut sums = [[V::splat(0.0); G]; R];
     for (r, sums) in sums.iter_mut().enumerate() {
         let start = (place.row + r) * place.columns + place.column;
-        match (ends.first, ends.bias) {
-            (false, _) => *sums = load::<V, G>(&c[start..start + width]),
-            (true, Bias::None) => {}
-            (true, Bias::Column(bias)) => *sums = load::<V, G>(&bias[place.column..][..width]),
-            (true, Bias::Row(bias)) => *sums = [V::splat(bias[place.row + r]); G],
+        match ends.bias {
+            Bias::There => *sums = load::<V, G>(&c[start..start + width]),
+            Bias::None => {}
+            Bias::Column(bias) => *sums = load::<V, G>(&bias[place.column..][..width]),
+            Bias::Row(bias) => *sums = [V::splat(bias[place.row + r]); G],
         }
     }
-    for (a, b) in a.iter().zip(b) {
+    for (k, (a, values)) in a.iter().zip(b).enumerate() {
+        let ahead = &b[(k + AHEAD).min(b.len() - 1)];
+        for g in 0..G {
+            V::prefetch(&ahead[group + g]);
+        }
+        let b = values;
         let b: [V; G] = std::array::from_fn(|g| V::load(&b[group + g]));
         for r in 0..R {
             let a = V::splat(a[r]);
@@ -307,34 +249,33 @@ fn groups<V: Vector, const R: usize, const G: usize>(
     }
     for (r, sums) in sums.into_iter().enumerate() {
         let start = (place.row + r) * place.columns + place.column;
-        let mut row = [[0.0; LANES]; G];
-        for g in 0..G {
-            sums[g].store(&mut row[g]);
-            if ends.last == Some(Activation::Gelu) {
-                for value in &mut row[g] {
-                    *value = gelu::of::<V>(*value);
-                }
-            }
-        }
         let c = &mut c[start..start + width];
-        match c.as_chunks_mut::<LANES>() {
-            // One by one: copies of known length are stores, and not calls.
-            (whole, []) if whole.len() == G => whole.iter_mut().zip(row).for_each(|(to, from)| *to = from),
-            _ => c.copy_from_slice(&row.as_flattened()[..width]),
+        for (g, sum) in sums.into_iter().enumerate() {
+            let sum = if ends.last == Some(Activation::Gelu) { activated(sum) } else { sum };
+            match c[g * LANES..].as_chunks_mut().0.first_mut() {
+                Some(whole) => sum.store(whole),
+                None => sum.store_some(&mut c[g * LANES..]),
+            }
         }
     }
 }
 
 #[inline(always)]
-fn load<V: Vector, const G: usize>(from: &[f32]) -> [V; G] {
-    if let (whole, []) = from.as_chunks::<LANES>()
-        && whole.len() == G
-    {
-        return std::array::from_fn(|g| V::load(&whole[g]));
+fn activated<V: Vector>(sums: V) -> V {
+    let mut values = [0.0; LANES];
+    sums.store(&mut values);
+    for value in &mut values {
+        *value = gelu::of::<V>(*value);
     }
-    let mut row = [[0.0; LANES]; G];
-    row.as_flattened_mut()[..from.len()].copy_from_slice(from);
-    std::array::from_fn(|g| V::load(&row[g]))
+    V::load(&values)
+}
+
+#[inline(always)]
+fn load<V: Vector, const G: usize>(from: &[f32]) -> [V; G] {
+    std::array::from_fn(|g| match from[g * LANES..].as_chunks().0.first() {
+        Some(whole) => V::load(whole),
+        None => V::load_some(&from[g * LANES..]),
+    })
 }
 
 #[cfg(test)]

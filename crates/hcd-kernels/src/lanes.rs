@@ -17,6 +17,15 @@ pub(crate) trait Vector: Copy {
     fn splat(value: f32) -> Self;
     fn load(from: &Lanes) -> Self;
     fn store(self, to: &mut Lanes);
+    /// At most sixteen numbers, the rest 0.
+    fn load_some(from: &[f32]) -> Self;
+    /// The first of the sixteen, as many as `to` takes.
+    fn store_some(self, to: &mut [f32]);
+    /// Number j of row i becomes number i of row j.
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES];
+    /// Tells the processor that these will be read soon.
+    #[inline(always)]
+    fn prefetch(_: &Lanes) {}
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -62,6 +71,23 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    fn load_some(from: &[f32]) -> Self {
+        let mut values = [0.0; LANES];
+        values[..from.len()].copy_from_slice(from);
+        Self(values)
+    }
+
+    #[inline(always)]
+    fn store_some(self, to: &mut [f32]) {
+        to.copy_from_slice(&self.0[..to.len()]);
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        std::array::from_fn(|i| Self(std::array::from_fn(|j| rows[j].0[i])))
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         self.zip(other, |a, b| a + b)
     }
@@ -96,159 +122,9 @@ impl Vector for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
-
-/// Only [`for_each_level`] names these types, within functions that have their instructions.
+mod x86;
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Lanes, Vector};
-    use std::arch::x86_64::*;
-
-    #[derive(Clone, Copy)]
-    pub(crate) struct Avx512(__m512);
-
-    impl Vector for Avx512 {
-        const FMA: bool = true;
-        const MANY: bool = true;
-
-        #[inline(always)]
-        fn splat(value: f32) -> Self {
-            // SAFETY: used only where avx512f was detected, as all of this type.
-            Self(unsafe { _mm512_set1_ps(value) })
-        }
-
-        #[inline(always)]
-        fn load(from: &Lanes) -> Self {
-            // SAFETY: as above; reads the sixteen numbers, at any alignment.
-            Self(unsafe { _mm512_loadu_ps(from.as_ptr()) })
-        }
-
-        #[inline(always)]
-        fn store(self, to: &mut Lanes) {
-            // SAFETY: as above; writes the sixteen numbers, at any alignment.
-            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self.0) }
-        }
-
-        #[inline(always)]
-        fn add(self, other: Self) -> Self {
-            // SAFETY: as above.
-            Self(unsafe { _mm512_add_ps(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn sub(self, other: Self) -> Self {
-            // SAFETY: as above.
-            Self(unsafe { _mm512_sub_ps(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn mul(self, other: Self) -> Self {
-            // SAFETY: as above.
-            Self(unsafe { _mm512_mul_ps(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn where_positive(self, gate: Self) -> Self {
-            // SAFETY: as above.
-            unsafe {
-                let keep = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(gate.0, _mm512_setzero_ps());
-                Self(_mm512_maskz_mov_ps(keep, self.0))
-            }
-        }
-
-        #[inline(always)]
-        fn mul_add(self, b: Self, c: Self) -> Self {
-            // SAFETY: as above.
-            Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
-        }
-
-        #[inline(always)]
-        fn sum(self) -> f32 {
-            // SAFETY: as above.
-            unsafe { _mm512_reduce_add_ps(self.0) }
-        }
-    }
-
-    #[derive(Clone, Copy)]
-    pub(crate) struct Avx2(__m256, __m256);
-
-    impl Vector for Avx2 {
-        const FMA: bool = true;
-        const MANY: bool = false;
-
-        #[inline(always)]
-        fn splat(value: f32) -> Self {
-            // SAFETY: used only where avx2 and fma were detected, as all of this type.
-            let half = unsafe { _mm256_set1_ps(value) };
-            Self(half, half)
-        }
-
-        #[inline(always)]
-        fn load(from: &Lanes) -> Self {
-            // SAFETY: as above; reads numbers 0 to 7 and 8 to 15, at any alignment.
-            unsafe { Self(_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from[8..].as_ptr())) }
-        }
-
-        #[inline(always)]
-        fn store(self, to: &mut Lanes) {
-            // SAFETY: as above; writes numbers 0 to 7 and 8 to 15, at any alignment.
-            unsafe {
-                _mm256_storeu_ps(to.as_mut_ptr(), self.0);
-                _mm256_storeu_ps(to[8..].as_mut_ptr(), self.1);
-            }
-        }
-
-        #[inline(always)]
-        fn add(self, other: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
-        }
-
-        #[inline(always)]
-        fn sub(self, other: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
-        }
-
-        #[inline(always)]
-        fn mul(self, other: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
-        }
-
-        #[inline(always)]
-        fn where_positive(self, gate: Self) -> Self {
-            // SAFETY: as above.
-            unsafe {
-                let zero = _mm256_setzero_ps();
-                Self(
-                    _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.0, zero)),
-                    _mm256_and_ps(self.1, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.1, zero)),
-                )
-            }
-        }
-
-        #[inline(always)]
-        fn mul_add(self, b: Self, c: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
-        }
-
-        #[inline(always)]
-        fn sum(self) -> f32 {
-            // SAFETY: as above.
-            let four = unsafe {
-                let eight = _mm256_add_ps(self.0, self.1);
-                _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight))
-            };
-            // SAFETY: as above.
-            unsafe {
-                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
-            }
-        }
-    }
-}
+pub(crate) use x86::{Avx2, Avx512};
 
 /// Adds up the sixteen, in pairs.
 #[inline(always)]

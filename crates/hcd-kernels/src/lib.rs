@@ -21,5 +21,6 @@ pub mod memory;
 pub mod reference;
 pub mod relu;
 mod split;
+mod transpose;
 
 pub use level::Level;

@@ -80,6 +80,13 @@ mod tests {
             Self
         }
         fn store(self, _: &mut [f32; 16]) {}
+        fn load_some(_: &[f32]) -> Self {
+            Self
+        }
+        fn store_some(self, _: &mut [f32]) {}
+        fn transpose(rows: [Self; 16]) -> [Self; 16] {
+            rows
+        }
         fn add(self, _: Self) -> Self {
             Self
         }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
-use hcd::hcd::{HcdConfig, MapperKind, OrthogonalityOn};
+use hcd::hcd::{HcdConfig, MapperKind, OrthogonalityOn, Stages};
 use hcd::losses::{cross_entropy, kd, kl, orthogonality, standardise, sub_ce, sub_kl};
 use hcd::methods::{Distiller, Method, MethodConfig, Targets, total};
 use hcd::models::{Features, Parameters, Pass, Role, StageFeature, StageShape};
@@ -216,7 +216,7 @@ fn check_features(method: &Distiller, gradients: &Gradients, leaves: &Leaves) {
 }
 
 fn check_whole(config: HcdConfig) {
-    let method = distiller(HcdConfig { stages: vec![1, 2, 3], ..config });
+    let method = distiller(HcdConfig { stages: Stages::These(vec![1, 2, 3]), ..config });
     let batch = Batch::new();
     let (sum, leaves) = loss(&method, &batch);
     let mut gradients = sum.backward();

@@ -379,6 +379,8 @@ fn empty_tensors_and_metadata_name_no_sizes() {
         card.config = serde_json::from_value(config).unwrap();
     };
     check(&wide, Request { image_size: Some(32), ..Request::default() }, "do not fit the model");
+    check(&|card| card.image.height = 0, Request::default(), "at least 1x1 pixels, not 3x0x");
+    check(&|card| card.image.height = 32, Request::default(), "do not fit the model");
     check(&|card| card.image.channels = 1, Request::default(), "must have 1 values");
     check(&|card| card.normalization.mean.truncate(1), Request::default(), "metadata `hcd`");
 }

@@ -113,6 +113,12 @@ fn impossible_shapes_are_refused_in_one_line() {
         "depths = [1]",
         "depths [1] and widths [32, 64, 128, 256] must have one entry a stage",
     );
+    check(
+        "convnext_mini",
+        "patch_size = 5",
+        "takes images of 3 channels and at least 40x40 pixels, not 3x32x32",
+    );
+    check("vit_mini", "image_size = 28", "takes images of 3x28x28, not 3x32x32");
     check("vit_mini", "heads = 5", "width 192 must be a multiple of heads = 5");
     check("vit_mini", "patch_size = 33", "patch_size = 33, must be from 1 to image_size = 32");
     check("vit_mini", "taps = [1, 8]", "taps = [1, 8], must rise and be below depth = 8");

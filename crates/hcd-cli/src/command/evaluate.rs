@@ -29,8 +29,9 @@ pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     // Weights that know no names number their classes; the data know them.
     let classes = if eval::is_numbered(&card.classes) { dataset.classes() } else { &card.classes };
     if args.json {
-        let per_class: serde_json::Map<_, _> =
-            classes.iter().cloned().zip(result.per_class.iter().map(|top1| json!(top1))).collect();
+        // A list, since names may be equal: ImageNet has two kinds of crane.
+        let rows = classes.iter().zip(&result.per_class);
+        let per_class: Vec<_> = rows.map(|(class, top1)| json!({ "class": class, "top1": top1 })).collect();
         return output::json(&json!({
             "model": card.model,
             "parameters": loaded.network.learned_count(),

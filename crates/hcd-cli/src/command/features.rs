@@ -3,7 +3,7 @@
 use crate::args::FeaturesArgs;
 use crate::{output, progress, session};
 use hcd::burn::tensor::Device;
-use hcd::data::{EvalLoader, Request, folder, photos};
+use hcd::data::{EvalLoader, ImageShape, Request, folder, photos};
 use hcd::eval::{self, FeatureFile, ImageTensors};
 use hcd::export::Loaded;
 use serde_json::json;
@@ -45,15 +45,8 @@ fn of_tensors(args: &FeaturesArgs, loaded: &Loaded, device: &Device) -> anyhow::
     let card = &loaded.card;
     let mut images = ImageTensors::open(&args.images)?;
     let [count, channels, height, width] = images.shape();
-    let side = card.config.image_size();
-    if channels != card.image.channels || side.is_some_and(|side| (side, side) != (height, width)) {
-        let message = format!(
-            "{}: images are {channels}x{height}x{width}, the network looks at {}",
-            args.images.display(),
-            card.image
-        );
-        return Err(hcd::Error::Recipe(message).into());
-    }
+    let refuse = |what| hcd::Error::Recipe(format!("{}: the network {what}", args.images.display()));
+    card.config.check_images(ImageShape { channels, height, width }).map_err(refuse)?;
     let step = args.batch_size as usize;
     let batches = (0..count).step_by(step).map(|first| {
         let last = count.min(first + step);

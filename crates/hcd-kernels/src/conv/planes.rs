@@ -4,7 +4,6 @@
 //! i + ⌊u/s⌋ on. Rows follow one another so closely that one's right margin is the next one's left margin.
 
 use super::ConvShape;
-use crate::conv::product::GROUPS;
 use crate::lanes::LANES;
 
 /// One direction of a convolution.
@@ -63,7 +62,7 @@ impl Planes {
     pub(super) fn new(rows: Axis, columns: Axis, channels: usize, images: usize) -> Self {
         let planes = Self { rows, columns, images, values: Vec::new() };
         // Taps reach beyond the last row, and vectors beyond that.
-        let slack = rows.kernel * columns.step() + columns.kernel + GROUPS * LANES;
+        let slack = rows.kernel * columns.step() + columns.kernel + 2 * LANES;
         let length = channels * planes.channel() + slack;
         Self { values: vec![0.0; length], ..planes }
     }
@@ -101,35 +100,51 @@ impl Planes {
         offsets
     }
 
+    /// Where the first tap of each pixel of the result reads, by image, row and column.
+    pub(super) fn pixel_starts(&self) -> Vec<usize> {
+        let pixels = |image| {
+            (0..self.rows.output).flat_map(move |i| {
+                (0..self.columns.output).map(move |j| image * self.plane() + i * self.columns.step() + j)
+            })
+        };
+        (0..self.images).flat_map(pixels).collect()
+    }
+
     /// Copies the first `images` images' channels from `first` on. Margins are zero from the start.
     pub(super) fn fill(&mut self, x: &[f32], shape: &ConvShape, images: usize, first: usize) {
-        let [height, width] = shape.size;
-        let (rows, columns) = (self.rows, self.columns);
-        let (channel_step, place_step, plane) = (self.channel(), self.place(), self.plane());
+        let area = shape.size[0] * shape.size[1];
         for channel in 0..shape.in_channels / shape.groups {
             for image in 0..images {
-                let x =
-                    &x[(image * shape.in_channels + first + channel) * height * width..][..height * width];
-                for a in 0..rows.places() {
-                    for b in 0..columns.places() {
-                        let start =
-                            channel * channel_step + (a * columns.places() + b) * place_step + image * plane;
-                        let inside = columns.inside(b);
-                        if inside.is_empty() {
-                            continue;
-                        }
-                        let skip = inside.start * columns.stride + b - columns.padding;
-                        for i in rows.inside(a) {
-                            let from = &x[(i * rows.stride + a - rows.padding) * width + skip..];
-                            let to = start + i * columns.step();
-                            let to = &mut self.values[to + inside.start..to + inside.end];
-                            if columns.stride == 1 {
-                                to.copy_from_slice(&from[..to.len()]);
-                            } else {
-                                for (to, &from) in to.iter_mut().zip(from.iter().step_by(columns.stride)) {
-                                    *to = from;
-                                }
-                            }
+                let x = &x[(image * shape.in_channels + first + channel) * area..][..area];
+                self.fill_plane(channel * self.channel() + image * self.plane(), x);
+            }
+        }
+    }
+
+    /// Copies one channel of one image, where there is room for one.
+    pub(super) fn fill_one(&mut self, x: &[f32]) {
+        self.fill_plane(0, x);
+    }
+
+    fn fill_plane(&mut self, first: usize, x: &[f32]) {
+        let (rows, columns) = (self.rows, self.columns);
+        for a in 0..rows.places() {
+            for b in 0..columns.places() {
+                let start = first + (a * columns.places() + b) * self.place();
+                let inside = columns.inside(b);
+                if inside.is_empty() {
+                    continue;
+                }
+                let skip = inside.start * columns.stride + b - columns.padding;
+                for i in rows.inside(a) {
+                    let from = &x[(i * rows.stride + a - rows.padding) * columns.input + skip..];
+                    let to = start + i * columns.step();
+                    let to = &mut self.values[to + inside.start..to + inside.end];
+                    if columns.stride == 1 {
+                        to.copy_from_slice(&from[..to.len()]);
+                    } else {
+                        for (to, &from) in to.iter_mut().zip(from.iter().step_by(columns.stride)) {
+                            *to = from;
                         }
                     }
                 }

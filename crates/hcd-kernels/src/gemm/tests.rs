@@ -10,7 +10,7 @@ fn agrees_with_the_reference_at_odd_sizes() {
             for columns in [1, 15, 16, 17, 31, 33, 64, 70] {
                 let (a, weight) = (noise(rows * depth, 1), noise(columns * depth, 2));
                 let (by_column, by_row) = (noise(columns, 3), noise(rows, 4));
-                for bias in [Bias::None, Bias::Column(&by_column), Bias::Row(&by_row)] {
+                for bias in [Bias::None, Bias::Column(&by_column), Bias::Row(&by_row), Bias::There] {
                     check_one(&a, &weight, [rows, depth, columns], bias);
                 }
             }
@@ -20,10 +20,13 @@ fn agrees_with_the_reference_at_odd_sizes() {
 
 fn check_one(a: &[f32], weight: &[f32], [rows, depth, columns]: [usize; 3], bias: Bias) {
     let expected = reference::product(a, weight, [rows, depth, columns]);
+    let there = noise(rows * columns, 5);
+    let start = || if matches!(bias, Bias::There) { there.clone() } else { vec![f32::NAN; there.len()] };
     let with_bias = |at: usize, value: f64| match bias {
         Bias::None => value,
         Bias::Column(bias) => value + f64::from(bias[at % columns]),
         Bias::Row(bias) => value + f64::from(bias[at / columns]),
+        Bias::There => value + f64::from(there[at]),
     };
     let mut straight = vec![0.0; weight.len()];
     for column in 0..columns {
@@ -40,13 +43,14 @@ fn check_one(a: &[f32], weight: &[f32], [rows, depth, columns]: [usize; 3], bias
     }
     for panels in &panels {
         for activation in [Activation::None, Activation::Gelu] {
-            let left = Left { values: a, rows, depth, turned: false };
-            let mut found = vec![f32::NAN; rows * columns];
+            let left = Left::of(a, [rows, depth], false);
+            let mut found = start();
             multiply(left, panels, bias, activation, &mut found);
-            let mut here = vec![f32::NAN; rows * columns];
+            let mut here = start();
             multiply_here(left, panels, bias, activation, &mut Vec::new(), &mut here);
             assert_eq!(found, here);
-            let left = Left { values: &turned, rows, depth, turned: true };
+            let left = Left::of(&turned, [rows, depth], true);
+            here = start();
             multiply(left, panels, bias, activation, &mut here);
             assert_eq!(found, here);
             for (at, &found) in found.iter().enumerate() {

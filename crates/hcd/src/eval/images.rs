@@ -80,16 +80,9 @@ fn open_idx(path: &Path, request: &Request, card: &Card) -> Result<Splits> {
     if card.preprocess.is_some() {
         return Ok(Splits { train: Adapted::wrap(train, request)?, test: Adapted::wrap(test, request)? });
     }
-    let shape = test.image_shape();
-    let side = card.config.image_size();
-    match shape.channels == card.image.channels && side.is_none_or(|side| side == shape.height) {
-        true => Ok(Splits { train, test }),
-        false => Err(Error::Recipe(format!(
-            "the network looks at images of {}, {} has {shape}",
-            card.image,
-            path.display()
-        ))),
-    }
+    let refuse = |what| Error::Recipe(format!("the network {what}, which {} has", path.display()));
+    card.config.check_images(test.image_shape()).map_err(refuse)?;
+    Ok(Splits { train, test })
 }
 
 /// The set's classes as the network counts them.

@@ -91,10 +91,7 @@ impl Card {
         if let Some(problem) = self.normalization.check(self.image.channels).into_iter().next() {
             return Err(problem);
         }
-        let (images, network) = (self.image.channels, self.config.in_channels());
-        if images != network {
-            return Err(format!("describes images of {images} channels for a network that takes {network}"));
-        }
+        self.config.check_images(self.image)?;
         if self.classes.len() != self.config.num_classes() {
             let (named, told) = (self.classes.len(), self.config.num_classes());
             return Err(format!("names {named} classes for a network of {told}"));

@@ -42,14 +42,42 @@ pub enum MapperKind {
     Linear,
 }
 
+/// Which of the student's stages get a head: `"all"`, or a list such as `[3, 4]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected \"all\", or a list of stages counted from 1, such as [3, 4]")]
+pub enum Stages {
+    /// As many as the student has.
+    Every(Every),
+    /// These, from 1 (shallow) to S (deep).
+    These(Vec<usize>),
+}
+
+/// The word that stands for every stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Every {
+    /// `"all"`.
+    All,
+}
+
+impl Stages {
+    /// The chosen ones of a student of `count` stages; it may lack some of them.
+    pub fn of(&self, count: usize) -> Vec<usize> {
+        match self {
+            Self::Every(Every::All) => (1..=count).collect(),
+            Self::These(stages) => stages.clone(),
+        }
+    }
+}
+
 /// Heterogeneous complementary distillation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HcdConfig {
     /// N, sub-logits a stage.
     pub sub_logits: usize,
-    /// The student's stages that get a head, from 1 (shallow) to S (deep).
-    pub stages: Vec<usize>,
+    /// The student's stages that get a head.
+    pub stages: Stages,
     /// λ_s, what sub-logits are multiplied by when they are fused with the teacher's logits.
     pub sub_logit_scale: f64,
     /// λ_t, what the teacher's logits are multiplied by when they are fused with sub-logits.
@@ -80,7 +108,7 @@ impl Default for HcdConfig {
     fn default() -> Self {
         Self {
             sub_logits: 4,
-            stages: vec![1, 2, 3, 4],
+            stages: Stages::Every(Every::All),
             sub_logit_scale: 1.0,
             teacher_scale: 1.0,
             temperature: 1.0,
@@ -120,21 +148,22 @@ impl HcdConfig {
 
     /// What does not fit a student of `count` stages.
     pub fn check_against_stages(&self, count: usize) -> Vec<String> {
-        let beyond = self.stages.iter().filter(|&&stage| stage > count);
+        let beyond = self.stages.of(count).into_iter().filter(|&stage| stage > count);
         beyond
             .map(|stage| format!("stages has {stage}, must be in 1..={count}, the student's stages"))
             .collect()
     }
 
     fn check_stage_list(&self, problems: &mut Vec<String>) {
-        if self.stages.is_empty() {
+        let Stages::These(stages) = &self.stages else { return };
+        if stages.is_empty() {
             problems.push("stages = [], must name at least one stage".into());
         }
-        if self.stages.contains(&0) {
+        if stages.contains(&0) {
             problems.push("stages has 0, stages are counted from 1".into());
         }
         let mut seen = BTreeSet::new();
-        let repeated: BTreeSet<_> = self.stages.iter().filter(|&stage| !seen.insert(stage)).collect();
+        let repeated: BTreeSet<_> = stages.iter().filter(|&stage| !seen.insert(stage)).collect();
         problems.extend(repeated.iter().map(|stage| format!("stages has {stage} more than once")));
     }
 }
@@ -152,15 +181,17 @@ mod tests {
     #[test]
     fn the_defaults_are_the_methods() {
         check(|_| {}, &[]);
-        assert_eq!(HcdConfig::default().check_against_stages(4), Vec::<String>::new());
+        for count in [3, 4] {
+            assert_eq!(HcdConfig::default().check_against_stages(count), Vec::<String>::new());
+        }
     }
 
     #[test]
     fn what_cannot_be_meant_is_named_with_its_value() {
         check(|c| c.sub_logits = 0, &["sub_logits = 0, must be at least 1"]);
-        check(|c| c.stages = vec![], &["stages = [], must name at least one stage"]);
-        check(|c| c.stages = vec![0, 1], &["stages has 0, stages are counted from 1"]);
-        check(|c| c.stages = vec![2, 1, 2, 2], &["stages has 2 more than once"]);
+        check(|c| c.stages = Stages::These(vec![]), &["stages = [], must name at least one stage"]);
+        check(|c| c.stages = Stages::These(vec![0, 1]), &["stages has 0, stages are counted from 1"]);
+        check(|c| c.stages = Stages::These(vec![2, 1, 2, 2]), &["stages has 2 more than once"]);
         check(|c| c.temperature = 0.0, &["temperature = 0, must be a positive number"]);
         check(|c| c.temperature = f64::NAN, &["temperature = NaN, must be a positive number"]);
         check(|c| c.cosine_threshold = 1.5, &["cosine_threshold = 1.5, must be between 0 and 1"]);
@@ -183,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_stage_the_student_lacks_is_named() {
-        let config = HcdConfig { stages: vec![1, 5], ..HcdConfig::default() };
+        let config = HcdConfig { stages: Stages::These(vec![1, 5]), ..HcdConfig::default() };
         assert_eq!(config.check_against_stages(4), ["stages has 5, must be in 1..=4, the student's stages"]);
     }
 }

@@ -13,7 +13,7 @@ mod projector;
 pub(crate) mod ranges;
 mod sub_logits;
 
-pub use config::{HcdConfig, MapperKind, OrthogonalityOn, StageReduction};
+pub use config::{Every, HcdConfig, MapperKind, OrthogonalityOn, StageReduction, Stages};
 pub use head::{Head, HeadShape};
 pub use mapper::Mapper;
 pub use projector::{MapProjector, Projector, SepConv};

@@ -123,6 +123,7 @@ impl Method for Distiller {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::hcd::Stages;
     use crate::models::{Parameters, Role};
 
     const STAGES: [StageShape; 2] = [StageShape::Map { channels: 4 }, StageShape::Map { channels: 8 }];
@@ -132,7 +133,7 @@ mod tests {
     }
 
     fn hcd(stages: &[usize]) -> MethodConfig {
-        MethodConfig::Hcd(HcdConfig { stages: stages.to_vec(), ..HcdConfig::default() })
+        MethodConfig::Hcd(HcdConfig { stages: Stages::These(stages.to_vec()), ..HcdConfig::default() })
     }
 
     #[test]

@@ -20,6 +20,9 @@ use burn::tensor::Tensor;
 #[derive(Module, Debug)]
 pub struct Hcd {
     heads: Vec<Head>,
+    /// The stage that each head looks at, from 1.
+    #[module(skip)]
+    stages: Vec<usize>,
     #[module(skip)]
     config: HcdConfig,
 }
@@ -32,19 +35,20 @@ impl Hcd {
     pub fn new(config: &HcdConfig, shape: HeadShape, init: &mut Init) -> Result<Self> {
         let count = shape.student_stages.len();
         // First, what no other choice of stages would mend: a student whose features have no projector.
-        let there = config.stages.iter().filter(|&&stage| stage <= count);
+        let stages = config.stages.of(count);
+        let there = stages.iter().filter(|&&stage| stage <= count);
         let heads = there.map(|&stage| Head::new(stage, shape, config, init)).collect::<Result<_>>()?;
         let problems = config.check_against_stages(count);
         if !problems.is_empty() {
             return Err(Error::Recipe(problems.join("; ")));
         }
-        Ok(Self { heads, config: config.clone() })
+        Ok(Self { heads, stages, config: config.clone() })
     }
 
     /// s_i of every chosen stage: (B, N, K) each.
     fn sub_logits(&self, student: &Features, teacher: &TeacherOutput, pass: &mut Pass) -> Vec<Tensor<3>> {
         let mut all = Vec::with_capacity(self.heads.len());
-        for (head, stage) in self.heads.iter().zip(&self.config.stages) {
+        for (head, stage) in self.heads.iter().zip(&self.stages) {
             let feature = student.stages[stage - 1].clone();
             let shared = head.forward(feature, teacher.penultimate.clone(), pass); // (B, N·K)
             all.push(split(shared, self.config.sub_logits));

@@ -4,6 +4,7 @@ use super::{
     CifarResNetConfig, ConvNextConfig, EfficientNetConfig, MixerConfig, PRESETS, Preset, ResMlpConfig,
     ResNetConfig, SwinConfig, VitConfig,
 };
+use crate::data::ImageShape;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -16,6 +17,11 @@ pub(super) trait Family {
     /// The one image side the network takes, where it is not free.
     fn image_size(&self) -> Option<usize> {
         None
+    }
+
+    /// The smallest image side of which anything is left in the last stage.
+    fn smallest_image(&self) -> usize {
+        1
     }
 
     /// What makes the shape impossible, if anything: one line on the first thing that is wrong.
@@ -76,6 +82,23 @@ impl ModelConfig {
         each_config!(self, config => config.image_size())
     }
 
+    /// What is wrong with images of that shape, if anything.
+    ///
+    /// # Errors
+    /// With one line where the network takes others alone.
+    pub fn check_images(&self, images: ImageShape) -> std::result::Result<(), String> {
+        let (channels, smallest) = (self.in_channels(), each_config!(self, config => config.smallest_image()));
+        let wanted = match self.image_size() {
+            Some(side) => format!("{channels}x{side}x{side}"),
+            None => format!("{channels} channels and at least {smallest}x{smallest} pixels"),
+        };
+        let fits = |side| self.image_size().is_none_or(|own| own == side) && side >= smallest;
+        match images.channels == channels && fits(images.height) && fits(images.width) {
+            true => Ok(()),
+            false => Err(format!("takes images of {wanted}, not {images}")),
+        }
+    }
+
     /// Path of the last layer, such as `head.fc`.
     pub fn head(&self) -> &'static str {
         fn of<F: Family>(_: &F) -> &'static str {
@@ -129,6 +152,7 @@ impl ModelSpec {
             .change(preset.config(channels, size, classes))
             .map_err(|problems| refuse(problems.join("; ")))?;
         config.check().map_err(refuse)?;
+        config.check_images(ImageShape { channels, height: size, width: size }).map_err(refuse)?;
         Ok(config)
     }
 

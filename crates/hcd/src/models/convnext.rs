@@ -39,6 +39,12 @@ pub struct ConvNextConfig {
 impl Family for ConvNextConfig {
     const HEAD: &'static str = "head.fc";
 
+    fn smallest_image(&self) -> usize {
+        // The patches, then half at each further stage, nothing padded.
+        let halvings = self.depths.len().saturating_sub(1) as u32;
+        2usize.saturating_pow(halvings).saturating_mul(self.patch_size)
+    }
+
     fn check(&self) -> Result<(), String> {
         let (depths, widths) = (&self.depths, &self.widths);
         if depths.is_empty() || depths.len() != widths.len() {

@@ -54,13 +54,20 @@ impl Experiment {
             }
             _ => (splits.train, None),
         };
-        let ImageShape { channels, height, width } = train.image_shape();
+        let ImageShape { channels, height, .. } = train.image_shape();
         let model = recipe.student.resolve(channels, height, train.classes().len())?;
         let (normalization, initial) = match begin(recipe, train.as_ref(), device)? {
             Some((normalization, initial)) => (normalization, Some(initial)),
             None => (Normalization::of(train.as_ref())?, None),
         };
-        let experiment = Self {
+        let (student, path) = (&recipe.student.name, recipe.data.path.display());
+        let refuse = |what: String| Error::Recipe(format!("student `{student}` {what}, which {path} has"));
+        model.check_images(train.image_shape()).map_err(refuse)?;
+        let (told, found) = (model.num_classes(), train.classes().len());
+        if told != found {
+            return Err(refuse(format!("tells {told} classes apart, not {found}")));
+        }
+        Ok(Self {
             initial,
             recipe: recipe.clone(),
             train,
@@ -69,22 +76,7 @@ impl Experiment {
             normalization,
             model,
             device: device.clone(),
-        };
-        let fits = |what: &str, wanted: usize, found: usize| match wanted == found {
-            true => Ok(()),
-            false => Err(Error::Recipe(format!(
-                "student `{}` takes {what} {wanted}, but those of {} have {found}",
-                recipe.student.name,
-                recipe.data.path.display()
-            ))),
-        };
-        fits("images with channels:", experiment.model.in_channels(), channels)?;
-        fits("a number of classes:", experiment.model.num_classes(), experiment.classes().len())?;
-        if let Some(side) = experiment.model.image_size() {
-            fits("images of height", side, height)?;
-            fits("images of width", side, width)?;
-        }
-        Ok(experiment)
+        })
     }
 
     /// The same data and network under another recipe: another seed, or another method.

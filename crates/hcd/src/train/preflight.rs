@@ -27,14 +27,8 @@ pub fn inspect_teacher(teacher: &Loaded, experiment: &Experiment, source: &str) 
             wanted.len()
         )));
     }
-    let (looks, shape) = (teacher.card.image, experiment.train.image_shape());
-    if looks.channels != shape.channels
-        || teacher.card.config.image_size().is_some_and(|side| side != shape.height)
-    {
-        return Err(Error::Recipe(format!(
-            "teacher {source} looks at images of {looks}, but {path} has {shape}"
-        )));
-    }
+    let refuse = |what| Error::Recipe(format!("teacher {source} {what}, which {path} has"));
+    teacher.card.config.check_images(experiment.train.image_shape()).map_err(refuse)?;
     let mut warnings = Vec::new();
     if let Some(class) = (0..own.len()).find(|&class| own[class] != wanted[class]) {
         warnings.push(format!(

@@ -64,11 +64,7 @@ pub fn encode(network: &Network, precision: Precision, card: &Card) -> Result<Ve
         let model = &card.model;
         Error::Recipe(format!("{model} cannot be exported as ONNX: {what}; use --format safetensors"))
     };
-    let [channels, height, width] = image;
-    let side = card.config.image_size();
-    if channels != card.config.in_channels() || side.is_some_and(|side| [side, side] != [height, width]) {
-        return Err(refuse(&format!("it does not take images of {channels}x{height}x{width}")));
-    }
+    card.config.check_images(card.image).map_err(|what| refuse(&format!("it {what}")))?;
     let forward = |network: &Network, images| network.forward(images, &mut Pass::Eval).logits;
     let mut graph = graph(network, image, precision, forward).map_err(|refusal| refuse(&refusal.0))?;
     graph.name.clone_from(&card.model);

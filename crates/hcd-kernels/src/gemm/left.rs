@@ -1,0 +1,134 @@
+//! Left-hand matrices, and how tiles are collected from them.
+
+use super::{TALL, tiles};
+use crate::lanes::{LANES, Vector};
+use std::ops::Range;
+
+/// A left-hand matrix (rows, depth).
+#[derive(Debug, Clone, Copy)]
+pub struct Left<'a> {
+    values: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) depth: usize,
+    order: Order<'a>,
+}
+
+/// How a left-hand matrix lies.
+#[derive(Debug, Clone, Copy)]
+enum Order<'a> {
+    /// Row by row.
+    Straight,
+    /// Column by column.
+    Turned,
+    /// Number (i, k) at starts[i] + offsets[k].
+    Runs { starts: &'a [usize], offsets: &'a [usize] },
+}
+
+impl<'a> Left<'a> {
+    /// `values` (rows, depth)
+    pub fn straight(values: &'a [f32], depth: usize) -> Self {
+        let rows = values.len().checked_div(depth).unwrap_or(0);
+        assert_eq!(values.len(), rows * depth, "Left: the matrix is not (rows, {depth})");
+        Self { values, rows, depth, order: Order::Straight }
+    }
+
+    /// The transpose of `values` (depth, rows)
+    pub fn transposed(values: &'a [f32], rows: usize) -> Self {
+        let depth = values.len().checked_div(rows).unwrap_or(0);
+        assert_eq!(values.len(), rows * depth, "Left: the matrix is not (depth, {rows})");
+        Self { values, rows, depth, order: Order::Turned }
+    }
+
+    /// Number (i, k) is `values[starts[i] + offsets[k]]`; fast where many starts follow on the one before. `values`
+    /// must reach 16 numbers beyond the last.
+    pub(crate) fn runs(values: &'a [f32], starts: &'a [usize], offsets: &'a [usize]) -> Self {
+        let last = |places: &[usize]| places.iter().copied().max().unwrap_or(0);
+        let end = last(starts) + last(offsets) + LANES;
+        assert!(end <= values.len() || starts.is_empty() || offsets.is_empty(), "Left: runs beyond the values");
+        let order = Order::Runs { starts, offsets };
+        Self { values, rows: starts.len(), depth: offsets.len(), order }
+    }
+
+    /// A matrix of no depth, which has no values to tell its rows by.
+    #[cfg(test)]
+    pub(super) fn of(values: &'a [f32], [rows, depth]: [usize; 2], turned: bool) -> Self {
+        Self { values, rows, depth, order: if turned { Order::Turned } else { Order::Straight } }
+    }
+
+    /// A block of it, tile by tile, each as (length, rows of the tile).
+    #[inline(always)]
+    pub(super) fn pack<V: Vector>(&self, rows: &Range<usize>, block: &Range<usize>, scratch: &mut Vec<f32>) {
+        let length = block.len();
+        // Whole vectors are written, and the next ones over what is too much of them.
+        let room = rows.len() * length + LANES;
+        if scratch.len() < room {
+            scratch.resize(room, 0.0);
+        }
+        let mut done = 0;
+        for height in tiles::<V>(rows.len()) {
+            let to = &mut scratch[done * length..][..height * length + LANES];
+            let first = rows.start + done;
+            match self.order {
+                Order::Straight => self.pack_straight::<V>(first, height, block, to),
+                Order::Turned => self.pack_turned::<V>(first, height, block, to),
+                Order::Runs { starts, offsets } => {
+                    self.pack_runs::<V>(&starts[first..first + height], &offsets[block.clone()], to);
+                }
+            }
+            done += height;
+        }
+    }
+
+    #[inline(always)]
+    fn pack_straight<V: Vector>(&self, first: usize, height: usize, block: &Range<usize>, to: &mut [f32]) {
+        for done in (0..block.len()).step_by(LANES) {
+            let count = LANES.min(block.len() - done);
+            let lines = std::array::from_fn(|r| match r < height {
+                true => V::load_some(&self.values[(first + r) * self.depth + block.start + done..][..count]),
+                false => V::splat(0.0),
+            });
+            for (k, line) in V::transpose(lines).into_iter().enumerate() {
+                if k < count {
+                    line.store(&mut to[(done + k) * height..].as_chunks_mut().0[0]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pack_turned<V: Vector>(&self, first: usize, height: usize, block: &Range<usize>, to: &mut [f32]) {
+        for (index, k) in block.clone().enumerate() {
+            let from = &self.values[k * self.rows + first..];
+            let values = match from.as_chunks().0.first() {
+                Some(whole) => V::load(whole),
+                None => V::load_some(&from[..height]),
+            };
+            values.store(&mut to[index * height..].as_chunks_mut().0[0]);
+        }
+    }
+
+    #[inline(always)]
+    fn pack_runs<V: Vector>(&self, starts: &[usize], offsets: &[usize], to: &mut [f32]) {
+        let height = starts.len();
+        // Where rows follow on each other they are one run.
+        let mut runs = [(0, 0); TALL];
+        let mut count = 0;
+        for (row, &start) in starts.iter().enumerate() {
+            if row == 0 || start != starts[row - 1] + 1 {
+                runs[count] = (row, start);
+                count += 1;
+            }
+        }
+        assert!(to.len() >= height * offsets.len() + LANES);
+        for (k, &offset) in offsets.iter().enumerate() {
+            for &(row, start) in &runs[..count] {
+                // SAFETY: `runs` has checked that values reach 16 numbers beyond each start and offset; row < height
+                // and k < offsets.len(), so `to` reaches 16 numbers beyond their place.
+                unsafe {
+                    let run = V::load(&*self.values.as_ptr().add(start + offset).cast());
+                    run.store(&mut *to.as_mut_ptr().add(k * height + row).cast());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! [`Vector`] in the registers of x86-64. Only `for_each_level` names these types, within functions that have their
+//! instructions.
+
+use super::{LANES, Lanes, Vector};
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(__m512);
+
+impl Vector for Avx512 {
+    const FMA: bool = true;
+    const MANY: bool = true;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: used only where avx512f was detected, as all of this type.
+        Self(unsafe { _mm512_set1_ps(value) })
+    }
+
+    #[inline(always)]
+    fn load(from: &Lanes) -> Self {
+        // SAFETY: as above; reads the sixteen numbers, at any alignment.
+        Self(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut Lanes) {
+        // SAFETY: as above; writes the sixteen numbers, at any alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn load_some(from: &[f32]) -> Self {
+        // SAFETY: as above; reads no more than `from`, since numbers behind the mask are not touched.
+        Self(unsafe { _mm512_maskz_loadu_ps(first(from.len()), from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store_some(self, to: &mut [f32]) {
+        // SAFETY: as above; writes no more than `to`, since numbers behind the mask are not touched.
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first(to.len()), self.0) }
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        // No closures: what they call is not compiled into them.
+        let mut quarters = [[rows[0].0; 4]; 4];
+        for (group, quarters) in quarters.iter_mut().enumerate() {
+            let [a, b] = [rows[4 * group].0, rows[4 * group + 1].0];
+            let [c, d] = [rows[4 * group + 2].0, rows[4 * group + 3].0];
+            // SAFETY: as above.
+            unsafe {
+                let ab = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+                let cd = _mm512_castps_pd(_mm512_unpacklo_ps(c, d));
+                let ab_high = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+                let cd_high = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+                *quarters = [
+                    _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
+                    _mm512_castpd_ps(_mm512_unpacklo_pd(ab_high, cd_high)),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(ab_high, cd_high)),
+                ];
+            }
+        }
+        let mut turned = rows;
+        for column in 0..4 {
+            let [a, b] = [quarters[0][column], quarters[1][column]];
+            let [c, d] = [quarters[2][column], quarters[3][column]];
+            // SAFETY: as above.
+            unsafe {
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (later_even, later_odd) =
+                    (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                turned[column] = Self(_mm512_shuffle_f32x4::<0x88>(even, later_even));
+                turned[column + 4] = Self(_mm512_shuffle_f32x4::<0x88>(odd, later_odd));
+                turned[column + 8] = Self(_mm512_shuffle_f32x4::<0xdd>(even, later_even));
+                turned[column + 12] = Self(_mm512_shuffle_f32x4::<0xdd>(odd, later_odd));
+            }
+        }
+        turned
+    }
+
+    #[inline(always)]
+    fn prefetch(of: &Lanes) {
+        // SAFETY: as above; a hint, which reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn where_positive(self, gate: Self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let keep = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(gate.0, _mm512_setzero_ps());
+            Self(_mm512_maskz_mov_ps(keep, self.0))
+        }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: as above.
+        unsafe { _mm512_reduce_add_ps(self.0) }
+    }
+}
+
+/// A mask of the first numbers.
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    assert!(count <= LANES);
+    ((1u32 << count) - 1) as __mmask16
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(__m256, __m256);
+
+impl Vector for Avx2 {
+    const FMA: bool = true;
+    const MANY: bool = false;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: used only where avx2 and fma were detected, as all of this type.
+        let half = unsafe { _mm256_set1_ps(value) };
+        Self(half, half)
+    }
+
+    #[inline(always)]
+    fn load(from: &Lanes) -> Self {
+        // SAFETY: as above; reads numbers 0 to 7 and 8 to 15, at any alignment.
+        unsafe { Self(_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from[8..].as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut Lanes) {
+        // SAFETY: as above; writes numbers 0 to 7 and 8 to 15, at any alignment.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), self.0);
+            _mm256_storeu_ps(to[8..].as_mut_ptr(), self.1);
+        }
+    }
+
+    #[inline(always)]
+    fn load_some(from: &[f32]) -> Self {
+        let mut values = [0.0; LANES];
+        values[..from.len()].copy_from_slice(from);
+        Self::load(&values)
+    }
+
+    #[inline(always)]
+    fn store_some(self, to: &mut [f32]) {
+        let mut values = [0.0; LANES];
+        self.store(&mut values);
+        to.copy_from_slice(&values[..to.len()]);
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        let mut turned = rows;
+        for (right, down) in [(false, 0), (false, 8), (true, 0), (true, 8)] {
+            let mut block = [rows[0].0; 8];
+            for (line, row) in block.iter_mut().zip(&rows[down..down + 8]) {
+                *line = if right { row.1 } else { row.0 };
+            }
+            let block = transpose8(block);
+            for (line, turned) in block.into_iter().zip(&mut turned[if right { 8 } else { 0 }..]) {
+                *(if down == 0 { &mut turned.0 } else { &mut turned.1 }) = line;
+            }
+        }
+        turned
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, gate: Self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            Self(
+                _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.0, zero)),
+                _mm256_and_ps(self.1, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.1, zero)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: as above.
+        let four = unsafe {
+            let eight = _mm256_add_ps(self.0, self.1);
+            _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight))
+        };
+        // SAFETY: as above.
+        unsafe {
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}
+
+#[inline(always)]
+fn transpose8(rows: [__m256; 8]) -> [__m256; 8] {
+    let mut halves = [[rows[0]; 4]; 2];
+    for (group, halves) in halves.iter_mut().enumerate() {
+        let [a, b] = [rows[4 * group], rows[4 * group + 1]];
+        let [c, d] = [rows[4 * group + 2], rows[4 * group + 3]];
+        // SAFETY: called by [`Avx2`] alone, and so only where avx2 was detected.
+        unsafe {
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (ab_high, cd_high) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            *halves = [
+                _mm256_shuffle_ps::<0x44>(ab, cd),
+                _mm256_shuffle_ps::<0xee>(ab, cd),
+                _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
+            ];
+        }
+    }
+    let mut turned = rows;
+    for column in 0..4 {
+        let [low, high] = [halves[0][column], halves[1][column]];
+        // SAFETY: as above.
+        unsafe {
+            turned[column] = _mm256_permute2f128_ps::<0x20>(low, high);
+            turned[column + 4] = _mm256_permute2f128_ps::<0x31>(low, high);
+        }
+    }
+    turned
+}
