@@ -1,0 +1,442 @@
+//! Convolutions with 3x3 kernels and stride 1 in a quarter of the multiplications: Winograd's F(4x4, 3x3).
+//!
+//! Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A for every tile of 4x4 pixels, d the 6x6 pixels that it reads. Summed over channels, the
+//! product at each of the 36 points is a matrix product over channels; for the weight's gradient,
+//! Gᵀ[Σ (Bᵀ d B) ⊙ (A dY Aᵀ)]G, one over tiles. Sixteen channels are transformed side by side, as many tiles at a time
+//! as stay in the cache with what they become. Rounding errors are about twice those of direct sums.
+//!
+//! Lavin & Gray 2016, Fast algorithms for convolutional neural networks, <https://arxiv.org/abs/1509.09308>.
+
+mod multiply;
+mod stage;
+mod transforms;
+
+use super::ConvShape;
+use crate::gemm::WIDTH;
+use crate::lanes::{LANES, Lanes, Vector};
+use crate::memory;
+use crate::transpose::transpose;
+use multiply::{over_channels, over_tiles};
+use rayon::prelude::*;
+use stage::Stage;
+use transforms::{Input, Output, OutputGrad, Weight, WeightGrad, both};
+use std::sync::LazyLock;
+
+/// Pixels of a tile, down and across.
+const SIDE: usize = 4;
+/// Points of both directions.
+const POINTS: usize = 36;
+/// Channels of a tile that lie together.
+const BLOCK: usize = 64;
+/// The fewest and the most tiles that are transformed and multiplied at a time.
+const TILES: [usize; 2] = [64, 256];
+
+/// `HCD_WINOGRAD=0` computes all convolutions directly.
+static ENABLED: LazyLock<bool> = LazyLock::new(|| std::env::var("HCD_WINOGRAD").as_deref() != Ok("0"));
+
+/// Whether a convolution is computed so: the transforms cost as much as some dozens of channels, and tiles that reach
+/// over the edge are computed whole.
+pub(super) fn suits(shape: &ConvShape) -> bool {
+    let [height, width] = shape.out_size();
+    let tiles = height.div_ceil(SIDE) * width.div_ceil(SIDE);
+    *ENABLED
+        && (shape.kernel, shape.stride, shape.groups) == ([3, 3], [1, 1], 1)
+        && shape.padding.iter().all(|&padding| padding <= 2)
+        && shape.in_channels.min(shape.out_channels) >= 32
+        && tiles * POINTS <= height * width * 9 / 2
+        // The weight is transformed, too.
+        && shape.images * tiles >= TILES[0] / 2
+}
+
+/// One direction through the layer: from images of `inputs` channels to such of `outputs`.
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    in_size: [usize; 2],
+    out_size: [usize; 2],
+    padding: [usize; 2],
+}
+
+impl Layer {
+    /// Tiles, down and across.
+    fn tiles(&self) -> [usize; 2] {
+        self.out_size.map(|size| size.div_ceil(SIDE))
+    }
+
+    /// Tiles that are worked on at a time: so many that they are about as large as the weight, which passes by.
+    fn band(&self) -> usize {
+        (self.inputs * self.outputs / (self.inputs + self.outputs)).clamp(TILES[0], TILES[1])
+    }
+
+    /// Images that share a task, where no thread is to be without work.
+    fn images_per_task(&self, images: usize) -> usize {
+        let [down, across] = self.tiles();
+        self.band().div_ceil(down * across).min(images.div_ceil(rayon::current_num_threads())).max(1)
+    }
+
+    fn in_image(&self) -> usize {
+        self.inputs * self.in_size[0] * self.in_size[1]
+    }
+
+    fn out_image(&self) -> usize {
+        self.outputs * self.out_size[0] * self.out_size[1]
+    }
+}
+
+/// See [`super::forward`].
+pub(super) fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    let (inputs, outputs) = (shape.in_channels, shape.out_channels);
+    let layer = Layer {
+        inputs,
+        outputs,
+        in_size: shape.size,
+        out_size: shape.out_size(),
+        padding: shape.padding,
+    };
+    let weights = Weights::new(inputs, outputs, |channel| (channel * 9, inputs * 9), false, weight);
+    run(&layer, x, &weights, bias, y);
+}
+
+/// See [`super::input_grad`]: the same with the kernel turned round, from the output's channels to the input's.
+pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
+    let (inputs, outputs) = (shape.in_channels, shape.out_channels);
+    let layer = Layer {
+        inputs: outputs,
+        outputs: inputs,
+        in_size: shape.out_size(),
+        out_size: shape.size,
+        padding: shape.padding.map(|padding| 2 - padding),
+    };
+    let weights = Weights::new(outputs, inputs, |channel| (channel * inputs * 9, 9), true, weight);
+    run(&layer, grad, &weights, None, dx);
+}
+
+/// The transformed weight: (panel, point, depth, 32).
+struct Weights {
+    depth: usize,
+    values: Vec<[Lanes; 2]>,
+}
+
+impl Weights {
+    /// `place` says for a channel of the shared axis where its first kernel lies, and how far the next one.
+    fn new(
+        depth: usize,
+        columns: usize,
+        place: impl Fn(usize) -> (usize, usize) + Sync,
+        turned: bool,
+        weight: &[f32],
+    ) -> Self {
+        let mut values = vec![[[0.0; LANES]; 2]; columns.div_ceil(WIDTH) * POINTS * depth];
+        values.par_chunks_mut(POINTS * depth).enumerate().for_each(|(panel, to)| {
+            for half in 0..2 {
+                let first = panel * WIDTH + half * LANES;
+                let count = LANES.min(columns.saturating_sub(first));
+                for channel in 0..depth {
+                    let (start, step) = place(channel);
+                    if count > 0 {
+                        transform_weight(&weight[start + first * step..], step, count, turned, to, half, channel);
+                    }
+                }
+            }
+        });
+        Self { depth, values }
+    }
+
+    fn panels(&self, point: usize) -> impl Iterator<Item = &multiply::Panel> {
+        self.values.chunks_exact(POINTS * self.depth).map(move |panel| &panel[point * self.depth..][..self.depth])
+    }
+}
+
+/// What a thread needs, one task after the other.
+#[derive(Default)]
+struct Room {
+    stage: Stage,
+    inputs: Vec<f32>,
+    products: Vec<f32>,
+}
+
+impl Room {
+    /// Room for the tiles of both sides of a band.
+    fn resize(&mut self, layer: &Layer, tiles: usize, panels: usize) {
+        self.inputs.resize(POINTS * layer.inputs.div_ceil(BLOCK) * tiles * BLOCK, 0.0);
+        self.products.resize(POINTS * panels * tiles * WIDTH, 0.0);
+    }
+}
+
+/// Image and row of tiles, for every one of some images, in bands.
+fn bands(layer: &Layer, images: usize) -> Vec<Vec<(usize, usize)>> {
+    let [down, across] = layer.tiles();
+    let rows: Vec<(usize, usize)> = (0..images).flat_map(|image| (0..down).map(move |row| (image, row))).collect();
+    rows.chunks((layer.band() / across).max(1)).map(<[_]>::to_vec).collect()
+}
+
+fn run(layer: &Layer, x: &[f32], weights: &Weights, bias: Option<&[f32]>, y: &mut [f32]) {
+    let across = layer.tiles()[1];
+    let panels = layer.outputs.div_ceil(WIDTH);
+    let task = layer.images_per_task(y.len() / layer.out_image());
+    y.par_chunks_mut(task * layer.out_image()).zip(x.par_chunks(task * layer.in_image())).for_each_init(
+        Room::default,
+        |room, (y, x)| {
+            for band in bands(layer, y.len() / layer.out_image()) {
+                let tiles = band.len() * across;
+                room.resize(layer, tiles, panels);
+                for (index, &(image, row)) in band.iter().enumerate() {
+                    room.stage.fill(&x[image * layer.in_image()..], layer, row);
+                    transform_input(&room.stage, across, &mut room.inputs, tiles, index * across);
+                }
+                let points = room.inputs.chunks_exact(room.inputs.len() / POINTS);
+                let products = room.products.chunks_exact_mut(panels * tiles * WIDTH);
+                for (point, (inputs, products)) in points.zip(products).enumerate() {
+                    for (weights, products) in weights.panels(point).zip(products.chunks_exact_mut(tiles * WIDTH)) {
+                        over_channels(inputs, weights, products);
+                    }
+                }
+                for (index, &(image, row)) in band.iter().enumerate() {
+                    let y = &mut y[image * layer.out_image()..][..layer.out_image()];
+                    let from = Products { values: &room.products, tiles, first: index * across };
+                    transform_output(from, layer, row, bias, y);
+                }
+            }
+        },
+    );
+}
+
+/// The products of all points: (point, panel, tile, 32).
+#[derive(Clone, Copy)]
+struct Products<'a> {
+    values: &'a [f32],
+    tiles: usize,
+    /// The tile that a row begins with.
+    first: usize,
+}
+
+/// The largest sum of the weight's gradient over points and panels, in numbers, of which there is more than one.
+const SUM: usize = 2_500_000;
+
+/// See [`super::weight_grad`].
+pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &mut [f32]) {
+    let (inputs, outputs) = (shape.in_channels, shape.out_channels);
+    let layer =
+        Layer { inputs, outputs, in_size: shape.size, out_size: shape.out_size(), padding: shape.padding };
+    let panels = outputs.div_ceil(WIDTH);
+    let panel = POINTS * inputs * WIDTH;
+    // Each part of the images has a sum of its own: fewer where it is large. Panels, which don't depend on each
+    // other, are shared out besides where there are more threads.
+    let part = shape.images.div_ceil((SUM / (panels * panel)).clamp(1, 16));
+    let parts = shape.images.div_ceil(part);
+    let share = panels.div_ceil(rayon::current_num_threads().div_ceil(parts));
+    let sums = memory::written(parts * panels * panel, |sums| {
+        let images = x.par_chunks(part * layer.in_image()).zip(grad.par_chunks(part * layer.out_image()));
+        sums.par_chunks_mut(panels * panel).zip(images).for_each(|(sums, (x, grad))| {
+            sums.par_chunks_mut(share * panel).enumerate().for_each(|(index, sums)| {
+                sum_part(&layer, x, grad, index * share * WIDTH, sums);
+            });
+        });
+    });
+    dweight.par_chunks_mut(WIDTH * inputs * 9).enumerate().for_each(|(index, dweight)| {
+        let parts: Vec<&[f32]> =
+            sums.chunks_exact(panels * panel).map(|sums| &sums[index * panel..][..panel]).collect();
+        transform_sums(&parts, inputs, dweight);
+    });
+}
+
+/// The sums (panel, point, input, 32) over some images, of the panels from the output `first` on.
+fn sum_part(layer: &Layer, x: &[f32], grad: &[f32], first: usize, sums: &mut [f32]) {
+    let across = layer.tiles()[1];
+    let panel = POINTS * layer.inputs * WIDTH;
+    let panels = sums.len() / panel;
+    let grads = Layer {
+        inputs: (panels * WIDTH).min(layer.outputs - first),
+        in_size: layer.out_size,
+        padding: [0, 0],
+        ..*layer
+    };
+    let mut room = Room::default();
+    for (index, band) in bands(layer, x.len() / layer.in_image()).into_iter().enumerate() {
+        let tiles = band.len() * across;
+        room.resize(layer, tiles, panels);
+        for (index, &(image, row)) in band.iter().enumerate() {
+            room.stage.fill(&x[image * layer.in_image()..], layer, row);
+            transform_input(&room.stage, across, &mut room.inputs, tiles, index * across);
+            let area = layer.out_size[0] * layer.out_size[1];
+            room.stage.fill(&grad[image * layer.out_image() + first * area..], &grads, row);
+            transform_grad(&room.stage, across, &mut room.products, tiles, index * across);
+        }
+        let points = room.inputs.chunks_exact(room.inputs.len() / POINTS);
+        let grads = room.products.chunks_exact(panels * tiles * WIDTH);
+        for (point, (inputs, grads)) in points.zip(grads).enumerate() {
+            for (sums, grads) in sums.chunks_exact_mut(panel).zip(grads.chunks_exact(tiles * WIDTH)) {
+                let sums = &mut sums[point * layer.inputs * WIDTH..][..layer.inputs * WIDTH];
+                over_tiles(inputs, grads.as_chunks::<LANES>().0.as_chunks::<2>().0, sums, index > 0);
+            }
+        }
+    }
+}
+
+for_each_level! {
+    fn transform_weight(
+        from: &[f32], step: usize, count: usize, turned: bool, to: &mut [[Lanes; 2]], half: usize, channel: usize,
+    ) = transform_weight_body
+}
+for_each_level! {
+    fn transform_input(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) = transform_input_body
+}
+for_each_level! {
+    fn transform_grad(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) = transform_grad_body
+}
+for_each_level! {
+    fn transform_output(
+        from: Products, layer: &Layer, row: usize, bias: Option<&[f32]>, y: &mut [f32],
+    ) = transform_output_body
+}
+for_each_level! {
+    fn transform_sums(parts: &[&[f32]], inputs: usize, dweight: &mut [f32]) = transform_sums_body
+}
+
+/// `count` kernels, `step` apart, become half a row of every point of a panel (point, depth, 32).
+#[inline(always)]
+fn transform_weight_body<V: Vector>(
+    from: &[f32],
+    step: usize,
+    count: usize,
+    turned: bool,
+    to: &mut [[Lanes; 2]],
+    half: usize,
+    channel: usize,
+) {
+    let mut kernel = [[0.0; LANES]; 9];
+    transpose(from, step, count, 9, kernel.as_flattened_mut(), LANES);
+    if turned {
+        kernel.reverse();
+    }
+    let mut block = [[V::splat(0.0); 3]; 3];
+    for (row, kernel) in block.iter_mut().zip(kernel.as_chunks::<3>().0) {
+        for (to, from) in row.iter_mut().zip(kernel) {
+            *to = V::load(from);
+        }
+    }
+    let depth = to.len() / POINTS;
+    for (i, row) in both::<Weight, V, _, _>(&block).into_iter().enumerate() {
+        for (j, value) in row.into_iter().enumerate() {
+            value.store(&mut to[(i * 6 + j) * depth + channel][half]);
+        }
+    }
+}
+
+/// A row of tiles becomes tiles `first`… of `to` (point, channel / 64, tile, 64).
+#[inline(always)]
+fn transform_input_body<V: Vector>(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) {
+    let point_step = to.len() / POINTS;
+    for tile in 0..across {
+        for group in 0..stage.groups() {
+            let block = stage.block::<V, 6>(tile * SIDE, group);
+            let place = (group * LANES / BLOCK * tiles + first + tile) * BLOCK + group * LANES % BLOCK;
+            let to = &mut to[place..];
+            for (i, row) in both::<Input, V, _, _>(&block).into_iter().enumerate() {
+                for (j, value) in row.into_iter().enumerate() {
+                    value.store(&mut to[(i * 6 + j) * point_step..].as_chunks_mut().0[0]);
+                }
+            }
+        }
+    }
+}
+
+/// A row of the gradient's tiles becomes tiles `first`… of `to` (point, channel / 32, tile, 32).
+#[inline(always)]
+fn transform_grad_body<V: Vector>(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) {
+    let point_step = to.len() / POINTS;
+    for tile in 0..across {
+        for group in 0..stage.groups() {
+            let block = stage.block::<V, 4>(tile * SIDE, group);
+            let place = (group * LANES / WIDTH * tiles + first + tile) * WIDTH + group * LANES % WIDTH;
+            let to = &mut to[place..];
+            for (i, row) in both::<OutputGrad, V, _, _>(&block).into_iter().enumerate() {
+                for (j, value) in row.into_iter().enumerate() {
+                    value.store(&mut to[(i * 6 + j) * point_step..].as_chunks_mut().0[0]);
+                }
+            }
+        }
+    }
+}
+
+/// A row of tiles of the products becomes up to four rows of pixels of `y` (channels, H, W).
+#[inline(always)]
+fn transform_output_body<V: Vector>(
+    from: Products,
+    layer: &Layer,
+    row: usize,
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    let [height, width] = layer.out_size;
+    let rows = SIDE.min(height - row * SIDE);
+    let across = width.div_ceil(SIDE);
+    let panel = from.tiles * WIDTH;
+    let point_step = layer.outputs.div_ceil(WIDTH) * panel;
+    for first in (0..layer.outputs).step_by(LANES) {
+        let count = LANES.min(layer.outputs - first);
+        let bias = bias.map_or(V::splat(0.0), |bias| V::load_some(&bias[first..first + count]));
+        // Four tiles are sixteen pixels.
+        for quad in (0..across).step_by(4) {
+            let mut pixels = [[bias; LANES]; SIDE];
+            for tile in 0..4.min(across - quad) {
+                let start = first / WIDTH * panel + (from.first + quad + tile) * WIDTH + first % WIDTH;
+                let mut block = [[bias; 6]; 6];
+                for (i, row) in block.iter_mut().enumerate() {
+                    for (j, value) in row.iter_mut().enumerate() {
+                        *value = V::load(&from.values[start + (i * 6 + j) * point_step..].as_chunks().0[0]);
+                    }
+                }
+                let block = both::<Output, V, _, _>(&block);
+                for (pixels, block) in pixels.iter_mut().zip(block) {
+                    for (column, value) in block.into_iter().enumerate() {
+                        pixels[tile * SIDE + column] = value.add(bias);
+                    }
+                }
+            }
+            let column = quad * SIDE;
+            let length = LANES.min(width - column);
+            for (i, pixels) in pixels.into_iter().enumerate().take(rows) {
+                for (channel, line) in V::transpose(pixels).into_iter().enumerate() {
+                    if channel < count {
+                        let start = ((first + channel) * height + row * SIDE + i) * width + column;
+                        let to = &mut y[start..start + length];
+                        match to.as_mut_array::<LANES>() {
+                            Some(whole) => line.store(whole),
+                            None => line.store_some(to),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The parts' sums of a panel (point, input, 32) become the gradient of up to 32 outputs (output, input, 9).
+#[inline(always)]
+fn transform_sums_body<V: Vector>(parts: &[&[f32]], inputs: usize, dweight: &mut [f32]) {
+    for (half, dweight) in dweight.chunks_mut(LANES * inputs * 9).enumerate() {
+        for input in 0..inputs {
+            let mut block = [[V::splat(0.0); 6]; 6];
+            for sums in parts {
+                for (i, row) in block.iter_mut().enumerate() {
+                    for (j, value) in row.iter_mut().enumerate() {
+                        let place = ((i * 6 + j) * inputs + input) * WIDTH + half * LANES;
+                        *value = value.add(V::load(&sums[place..].as_chunks().0[0]));
+                    }
+                }
+            }
+            let kernel = both::<WeightGrad, V, _, _>(&block);
+            let mut lines = [V::splat(0.0); LANES];
+            for (i, row) in kernel.into_iter().enumerate() {
+                for (j, value) in row.into_iter().enumerate() {
+                    lines[i * 3 + j] = value;
+                }
+            }
+            let outputs = dweight.chunks_exact_mut(inputs * 9);
+            for (line, dweight) in V::transpose(lines).into_iter().zip(outputs) {
+                line.store_some(&mut dweight[input * 9..][..9]);
+            }
+        }
+    }
+}

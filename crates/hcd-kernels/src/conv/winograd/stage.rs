@@ -1,0 +1,51 @@
+//! The pixels that a row of tiles reads, with zero margins and the channels side by side: (row, column, channel).
+
+use super::{Layer, SIDE};
+use crate::gemm::WIDTH;
+use crate::lanes::{LANES, Vector};
+use crate::transpose::transpose;
+
+#[derive(Default)]
+pub(super) struct Stage {
+    values: Vec<f32>,
+    columns: usize,
+    /// Channels, filled up to whole panels.
+    lanes: usize,
+}
+
+impl Stage {
+    /// Copies what row `row` of the tiles of an image reads from `x` (channels, H, W).
+    pub(super) fn fill(&mut self, x: &[f32], layer: &Layer, row: usize) {
+        let [height, width] = layer.in_size;
+        let [above, left] = layer.padding;
+        let lanes = layer.inputs.next_multiple_of(WIDTH);
+        let columns = layer.tiles()[1] * SIDE + 2;
+        (self.columns, self.lanes) = (columns, lanes);
+        self.values.clear();
+        self.values.resize((SIDE + 2) * columns * lanes, 0.0);
+        for i in 0..SIDE + 2 {
+            let Some(line) = (row * SIDE + i).checked_sub(above).filter(|&line| line < height) else { continue };
+            let length = width.min(columns - left);
+            let to = &mut self.values[(i * columns + left) * lanes..];
+            transpose(&x[line * width..], height * width, layer.inputs, length, to, lanes);
+        }
+    }
+
+    /// Groups of sixteen channels.
+    pub(super) fn groups(&self) -> usize {
+        self.lanes / LANES
+    }
+
+    /// N by N pixels from `column` on, sixteen channels of each.
+    #[inline(always)]
+    pub(super) fn block<V: Vector, const N: usize>(&self, column: usize, group: usize) -> [[V; N]; N] {
+        let mut block = [[V::splat(0.0); N]; N];
+        for (i, row) in block.iter_mut().enumerate() {
+            let start = (i * self.columns + column) * self.lanes + group * LANES;
+            for (j, value) in row.iter_mut().enumerate() {
+                *value = V::load(&self.values[start + j * self.lanes..].as_chunks().0[0]);
+            }
+        }
+        block
+    }
+}
