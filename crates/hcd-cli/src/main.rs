@@ -13,11 +13,12 @@ use args::{Arguments, Command};
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Training allocates and frees the same large tensors in every step; mimalloc keeps their pages.
+/// Training allocates and frees the same large tensors in every step; mimalloc keeps their pages once it is told to.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    hcd_kernels::memory::keep();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return output::usage(&error),

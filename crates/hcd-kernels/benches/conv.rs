@@ -8,6 +8,10 @@ use hcd_kernels::conv::{self, ConvShape};
 use hcd_kernels::reference::noise;
 use std::time::Duration;
 
+/// As in the `hcd` command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Name, channels in and out, groups, image side, kernel, stride, padding.
 type Layer = (&'static str, [usize; 2], usize, usize, usize, usize, usize);
 
@@ -41,6 +45,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 fn layers(criterion: &mut Criterion) {
+    hcd_kernels::memory::keep();
     for &(name, [inputs, outputs], groups, side, kernel, stride, padding) in LAYERS {
         let shape = ConvShape {
             images: IMAGES,

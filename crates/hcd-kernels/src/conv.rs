@@ -12,6 +12,7 @@ mod dense;
 mod depthwise;
 mod grads;
 mod planes;
+mod pointwise;
 mod winograd;
 
 use crate::lanes::{Portable, sum_over};
@@ -99,6 +100,7 @@ pub fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]
         _ if y.is_empty() => {}
         true => depthwise::forward(shape, x, weight, bias, y),
         false if winograd::suits(shape) => winograd::forward(shape, x, weight, bias, y),
+        false if pointwise::suits(shape) => pointwise::forward(shape, x, weight, bias, y),
         false => dense::forward(shape, x, weight, bias, y),
     }
 }
@@ -116,6 +118,7 @@ pub fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32
         _ if dx.is_empty() || grad.is_empty() => dx.fill(0.0),
         true => depthwise::input_grad(shape, grad, weight, dx),
         false if winograd::suits(shape) => winograd::input_grad(shape, grad, weight, dx),
+        false if pointwise::suits(shape) => pointwise::input_grad(shape, grad, weight, dx),
         false => grads::input_grad(shape, grad, weight, dx),
     }
 }
@@ -178,6 +181,8 @@ mod tests {
             shape(35, 1, [5, 17], [7, 7], [3, 3], [2, 2], [1, 1]),
             shape(5, 1, [6, 3], [8, 6], [1, 1], [2, 2], [0, 0]),
             shape(5, 1, [6, 9], [5, 6], [1, 1], [1, 1], [0, 0]),
+            shape(3, 1, [6, 9], [9, 7], [1, 1], [1, 1], [0, 0]),
+            shape(3, 1, [5, 19], [17, 15], [1, 1], [2, 2], [0, 0]),
             shape(2, 1, [3, 4], [30, 31], [7, 7], [2, 2], [3, 3]),
             shape(2, 1, [3, 9], [12, 8], [4, 4], [4, 4], [0, 0]),
             shape(2, 1, [2, 3], [9, 11], [2, 3], [3, 2], [1, 0]),

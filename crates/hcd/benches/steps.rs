@@ -1,0 +1,168 @@
+//! Whole steps, and inference, of networks in the zoo: seconds of each round as a line of JSON.
+//!
+//! `benches/compare.py` runs this in turn with PyTorch. By itself:
+//! `RAYON_NUM_THREADS=2 cargo bench --workspace --bench steps -- train/resnet18/32x224 --rounds 10`; without names, all.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use hcd::burn::tensor::{Device, Tensor, TensorData};
+use hcd::config;
+use hcd::data::{HostBatch, ImageShape, Memory, Normalization};
+use hcd::export::{Card, Loaded};
+use hcd::methods::MethodConfig;
+use hcd::models::{Backbone, ModelSpec, Network, Pass};
+use hcd::teacher::{Live, Recorded, Teacher};
+use hcd::train::{Experiment, Learner, Objective};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// As in the `hcd` command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const CLASSES: usize = 100;
+
+/// What is done in a round.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Logits of a batch.
+    Infer,
+    /// Forward, backward and an SGD step, from labels.
+    Train,
+    /// The same by HCD, where the teacher looks at every batch.
+    DistilLive(&'static str),
+    /// The same, where the teacher's answers are there already.
+    DistilGiven(&'static str),
+}
+
+const SWIN: &str = "swin_tiny_patch4_window7_224";
+
+/// Name, work, network, batch and side.
+const WORKS: &[(&str, Work, &str, usize, usize)] = &[
+    ("train/resnet18/32x224", Work::Train, "resnet18", 32, 224),
+    ("train/resnet18_small/128x32", Work::Train, "resnet18_small", 128, 32),
+    ("train/mobilenetv2_100/32x224", Work::Train, "mobilenetv2_100", 32, 224),
+    ("train/deit_tiny/32x224", Work::Train, "deit_tiny_patch16_224", 32, 224),
+    ("infer/swin_tiny/32x224", Work::Infer, SWIN, 32, 224),
+    ("infer/vit_small/32x224", Work::Infer, "vit_small_patch16_224", 32, 224),
+    ("infer/convnext_tiny/32x224", Work::Infer, "convnext_tiny", 32, 224),
+    ("infer/mixer_b16/32x224", Work::Infer, "mixer_b16_224", 32, 224),
+    ("infer/resnet18/32x224", Work::Infer, "resnet18", 32, 224),
+    ("infer/mobilenetv2_100/32x224", Work::Infer, "mobilenetv2_100", 32, 224),
+    ("infer/resnet18/1x224", Work::Infer, "resnet18", 1, 224),
+    ("infer/mobilenetv2_100/1x224", Work::Infer, "mobilenetv2_100", 1, 224),
+    ("hcd/swin_tiny-resnet18/live/32x224", Work::DistilLive(SWIN), "resnet18", 32, 224),
+    ("hcd/swin_tiny-resnet18/given/32x224", Work::DistilGiven(SWIN), "resnet18", 32, 224),
+];
+
+fn main() {
+    hcd_kernels::memory::keep();
+    let (mut names, mut rounds) = (Vec::new(), 10);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rounds" => rounds = arguments.next().and_then(|n| n.parse().ok()).expect("--rounds N"),
+            // What cargo adds.
+            "--bench" => {}
+            _ => names.push(argument),
+        }
+    }
+    for &(name, work, model, batch, side) in WORKS {
+        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        let seconds = match work {
+            Work::Infer => infer(model, batch, side, rounds),
+            Work::Train => train(model, batch, side, rounds, None),
+            Work::DistilLive(teacher) => train(model, batch, side, rounds, Some((teacher, false))),
+            Work::DistilGiven(teacher) => train(model, batch, side, rounds, Some((teacher, true))),
+        };
+        println!("{}", serde_json::json!({ "work": name, "images": batch, "seconds": seconds }));
+    }
+}
+
+/// The seconds of `rounds` rounds, after two that do not count.
+fn timed(rounds: usize, mut round: impl FnMut()) -> Vec<f64> {
+    let once = |_| {
+        let began = Instant::now();
+        round();
+        began.elapsed().as_secs_f64()
+    };
+    (0..rounds + 2).map(once).skip(2).collect()
+}
+
+fn pixels(count: usize) -> Vec<f32> {
+    (0..count).map(|at| (at * 7919 % 255) as f32 / 127.5 - 1.0).collect()
+}
+
+fn infer(model: &str, batch: usize, side: usize, rounds: usize) -> Vec<f64> {
+    let device = Device::flex();
+    let config = ModelSpec::named(model).resolve(3, side, CLASSES).expect("a preset");
+    let network = Network::new(&config, 0, &device);
+    let shape = [batch, 3, side, side];
+    let images = Tensor::<4>::from_data(TensorData::new(pixels(shape.iter().product()), shape), &device);
+    timed(rounds, || {
+        network.forward(images.clone(), &mut Pass::Eval).logits.into_data();
+    })
+}
+
+fn train(model: &str, batch: usize, side: usize, rounds: usize, teacher: Option<(&str, bool)>) -> Vec<f64> {
+    let shape = ImageShape { channels: 3, height: side, width: side };
+    let recipe = format!("data.path = 'in memory'\nstudent.name = '{model}'\ntrain.batch_size = {batch}");
+    let recipe = config::from_text(&recipe, "bench", &[]).expect("a recipe").recipe;
+    let classes: Vec<String> = (0..CLASSES).map(|class| class.to_string()).collect();
+    let set = Memory::new("none".to_owned(), classes, shape, vec![0; 3 * side * side], vec![0]);
+    let set = Arc::new(set.expect("one image"));
+    let experiment = Experiment {
+        model: recipe.student.resolve(3, side, CLASSES).expect("a preset"),
+        normalization: Normalization { mean: vec![0.5; 3], std: vec![0.5; 3] },
+        train: set.clone(),
+        validation: None,
+        test: set,
+        initial: None,
+        device: Device::flex(),
+        recipe,
+    };
+    let method = MethodConfig::of_name("hcd").expect("hcd");
+    let mut teacher = teacher.map(|(name, given)| expert(name, given, &experiment));
+    let mut objective = match &mut teacher {
+        None => Objective::Supervised,
+        Some(teacher) => Objective::Distilled { teacher: teacher.as_mut(), method: &method },
+    };
+    let host = HostBatch {
+        pixels: pixels(batch * 3 * side * side),
+        shape: [batch, 3, side, side],
+        labels: (0..batch).map(|sample| sample % CLASSES).collect(),
+        ids: (0..batch as u64).collect(),
+    };
+    let mut learner = Some(Learner::new(&experiment, &objective).expect("a student of the method"));
+    let mut step = 0;
+    timed(rounds, || {
+        let mut begun = learner.take().expect("put back below");
+        // The epoch stays the same, and with it the views, of which a recorded teacher knows the answers.
+        begun.learn(&host, &mut objective, (0, step), 1).expect("a finite loss");
+        learner = Some(begun.update(1e-3, None).0);
+        step += 1;
+    })
+}
+
+/// A teacher that knows nothing, in as much time as one that does.
+fn expert(name: &str, given: bool, experiment: &Experiment) -> Box<dyn Teacher> {
+    let image = experiment.train.image_shape();
+    let config = ModelSpec::named(name).resolve(3, image.height, CLASSES).expect("a preset");
+    let normalization = &experiment.normalization;
+    let card = Card {
+        model: name.to_owned(),
+        config: config.clone(),
+        classes: experiment.classes().to_vec(),
+        image,
+        normalization: normalization.clone(),
+        preprocess: None,
+        run: String::new(),
+    };
+    let loaded = Loaded { network: Network::new(&config, 0, &experiment.device), card, notes: vec![] };
+    let live = Live::new(loaded, normalization, &experiment.device);
+    match given {
+        true => Box::new(Recorded::new(live, usize::MAX)),
+        false => Box::new(live),
+    }
+}
