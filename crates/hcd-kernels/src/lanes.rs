@@ -23,6 +23,8 @@ pub(crate) trait Vector: Copy {
     fn store_some(self, to: &mut [f32]);
     /// Number j of row i becomes number i of row j.
     fn transpose(rows: [Self; LANES]) -> [Self; LANES];
+    /// Every second number of the 32 that two hold.
+    fn every_second(self, next: Self) -> Self;
     /// Tells the processor that these will be read soon.
     #[inline(always)]
     fn prefetch(_: &Lanes) {}
@@ -85,6 +87,11 @@ impl Vector for Portable {
     #[inline(always)]
     fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
         std::array::from_fn(|i| Self(std::array::from_fn(|j| rows[j].0[i])))
+    }
+
+    #[inline(always)]
+    fn every_second(self, next: Self) -> Self {
+        Self(std::array::from_fn(|i| if i < LANES / 2 { self.0[2 * i] } else { next.0[2 * i - LANES] }))
     }
 
     #[inline(always)]

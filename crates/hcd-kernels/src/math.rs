@@ -84,6 +84,9 @@ mod tests {
             Self
         }
         fn store_some(self, _: &mut [f32]) {}
+        fn every_second(self, _: Self) -> Self {
+            self
+        }
         fn transpose(rows: [Self; 16]) -> [Self; 16] {
             rows
         }

@@ -3,15 +3,15 @@
 
 use super::ConvShape;
 use super::grads::{Margin, Place};
-use super::planes::Planes;
-use crate::lanes::{LANES, Vector};
+use super::planes::{Lines, Planes, copy_lines};
+use crate::lanes::{LANES, Lanes, Vector, sum};
 use rayon::prelude::*;
 
 /// Rows whose sums are in registers together.
 const ROWS: usize = 4;
 
 /// Taps whose sums over pixels are in registers together.
-const TAPS: usize = 8;
+const TAPS: usize = 9;
 
 /// What one row of a result is computed from: result[i, j] = Σ_tap weight[tap] · x[start + offsets[tap] + i·step + j].
 #[derive(Clone, Copy)]
@@ -75,16 +75,22 @@ pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &m
             (row, column, offsets, all.iter().map(place).collect::<Vec<usize>>())
         })
         .collect();
+    let lines = Lines {
+        count: rows.output,
+        length: columns.output,
+        from_step: columns.output,
+        to_step: across.step,
+        stride: 1,
+    };
+    // Runs reach over the end by whole vectors and what the last rows' taps lie apart.
     let room = outputs * size + across.step * rows.kernel + columns.kernel + 2 * LANES;
     dx.par_chunks_mut(in_area).zip(grad.par_chunks(outputs * area)).enumerate().for_each_init(
         || (vec![0.0; room], Vec::new(), Vec::new()),
         |(planes, weights, part), (index, (dx, grad))| {
             let weight = &weight[index % shape.groups * outputs * kernel..];
             for (o, grad) in grad.chunks_exact(area).enumerate() {
-                for (i, grad) in grad.chunks_exact(columns.output).enumerate() {
-                    let to = o * size + (down.before + i) * across.step + across.before;
-                    planes[to..to + columns.output].copy_from_slice(grad);
-                }
+                let to = o * size + down.before * across.step + across.before;
+                copy_lines(lines, grad, &mut planes[to..]);
             }
             for (row, column, offsets, places) in &jobs {
                 weights.clear();
@@ -116,52 +122,60 @@ pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &
     let planes = || Planes::new(rows, columns, 1, 1);
     let offsets = planes().tap_offsets(1);
     let taps = offsets.len();
-    dweight.par_chunks_mut(outputs * taps).enumerate().for_each_init(planes, |planes, (channel, dweight)| {
-        dweight.fill(0.0);
-        let images = x.chunks_exact(in_area).skip(channel).step_by(shape.groups);
-        let grads = grad.chunks_exact(outputs * area).skip(channel).step_by(shape.groups);
-        for (x, grad) in images.zip(grads) {
-            planes.fill_one(x);
-            let from = Taps { x: planes.values(), start: 0, step: columns.step(), offsets: &offsets };
-            for (dweight, grad) in dweight.chunks_exact_mut(taps).zip(grad.chunks_exact(area)) {
-                correlate(from, grad, columns.output, dweight);
+    // One channel after the other, so that its sums stay in registers' reach over all images.
+    dweight.par_chunks_mut(outputs * taps).enumerate().for_each_init(
+        || (planes(), vec![[0.0; LANES]; outputs * taps]),
+        |(planes, sums), (channel, dweight)| {
+            sums.fill([0.0; LANES]);
+            let images = x.chunks_exact(in_area).skip(channel).step_by(shape.groups);
+            let grads = grad.chunks_exact(outputs * area).skip(channel).step_by(shape.groups);
+            for (x, grad) in images.zip(grads) {
+                planes.fill_one(x);
+                let from = Taps { x: planes.values(), start: 0, step: columns.step(), offsets: &offsets };
+                for (sums, grad) in sums.chunks_exact_mut(taps).zip(grad.chunks_exact(area)) {
+                    correlate(from, grad, columns.output, sums);
+                }
             }
-        }
-    });
+            dweight.iter_mut().zip(&*sums).for_each(|(to, &sums)| *to = sum(sums));
+        },
+    );
 }
 
 for_each_level! {
     fn plane(from: Taps, weight: &[f32], bias: f32, width: usize, y: &mut [f32]) = plane_body
 }
 for_each_level! {
-    fn correlate(from: Taps, grad: &[f32], width: usize, sums: &mut [f32]) = correlate_body
+    fn correlate(from: Taps, grad: &[f32], width: usize, sums: &mut [Lanes]) = correlate_body
 }
 
 #[inline(always)]
 fn plane_body<V: Vector>(from: Taps, weight: &[f32], bias: f32, width: usize, y: &mut [f32]) {
-    let mut start = from.start;
-    for y in y.chunks_mut(ROWS * width) {
-        let from = Taps { start, ..from };
-        if y.len() == ROWS * width {
-            rows::<V, ROWS>(from, weight, bias, width, y);
-        } else {
-            for (i, y) in y.chunks_exact_mut(width).enumerate() {
-                rows::<V, 1>(Taps { start: start + i * from.step, ..from }, weight, bias, width, y);
-            }
+    let rows = y.len() / width;
+    let furthest = from.offsets.iter().copied().max().unwrap_or(0);
+    let reach = from.start + furthest + (rows - 1) * from.step + width.next_multiple_of(LANES);
+    assert!(reach <= from.x.len() && weight.len() <= from.offsets.len());
+    for (index, y) in y.chunks_mut(ROWS * width).enumerate() {
+        let from = Taps { start: from.start + index * ROWS * from.step, ..from };
+        match y.len() / width {
+            4 => lines::<V, 4>(from, weight, bias, width, y),
+            3 => lines::<V, 3>(from, weight, bias, width, y),
+            2 => lines::<V, 2>(from, weight, bias, width, y),
+            _ => lines::<V, 1>(from, weight, bias, width, y),
         }
-        start += ROWS * from.step;
     }
 }
 
+/// R rows of a plane, whose reach [`plane_body`] has checked.
 #[inline(always)]
-fn rows<V: Vector, const R: usize>(from: Taps, weight: &[f32], bias: f32, width: usize, y: &mut [f32]) {
+fn lines<V: Vector, const R: usize>(from: Taps, weight: &[f32], bias: f32, width: usize, y: &mut [f32]) {
     for j in (0..width).step_by(LANES) {
         let mut sums = [V::splat(bias); R];
         for (&weight, &offset) in weight.iter().zip(from.offsets) {
             let weight = V::splat(weight);
             for (r, sum) in sums.iter_mut().enumerate() {
-                let x = &from.x[from.start + offset + r * from.step + j..];
-                *sum = weight.mul_add(V::load(&x.as_chunks().0[0]), *sum);
+                // SAFETY: no further than `reach`, which lies in the slice.
+                let x = unsafe { &*from.x.as_ptr().add(from.start + offset + r * from.step + j).cast() };
+                *sum = weight.mul_add(V::load(x), *sum);
             }
         }
         let count = LANES.min(width - j);
@@ -176,8 +190,9 @@ fn rows<V: Vector, const R: usize>(from: Taps, weight: &[f32], bias: f32, width:
 }
 
 #[inline(always)]
-fn correlate_body<V: Vector>(from: Taps, grad: &[f32], width: usize, sums: &mut [f32]) {
-    for (sums, offsets) in sums.chunks_mut(TAPS).zip(from.offsets.chunks(TAPS)) {
+fn correlate_body<V: Vector>(from: Taps, grad: &[f32], width: usize, sums: &mut [Lanes]) {
+    let (chunks, chunk_offsets) = (sums.chunks_mut(TAPS), from.offsets.chunks(TAPS));
+    for (sums, offsets) in chunks.zip(chunk_offsets) {
         // A last group that is not full does its last tap several times.
         let offsets: [usize; TAPS] = std::array::from_fn(|tap| offsets[tap.min(offsets.len() - 1)]);
         let mut lanes = [V::splat(0.0); TAPS];
@@ -186,22 +201,22 @@ fn correlate_body<V: Vector>(from: Taps, grad: &[f32], width: usize, sums: &mut 
             let (whole, rest) = grad.as_chunks::<LANES>();
             for (j, grad) in whole.iter().enumerate() {
                 let grad = V::load(grad);
-                for (lanes, offset) in lanes.iter_mut().zip(offsets) {
-                    let x = &from.x[start + offset + j * LANES..];
-                    *lanes = grad.mul_add(V::load(&x.as_chunks().0[0]), *lanes);
+                for tap in 0..TAPS {
+                    let x = &from.x[start + offsets[tap] + j * LANES..];
+                    lanes[tap] = grad.mul_add(V::load(&x.as_chunks().0[0]), lanes[tap]);
                 }
             }
             if !rest.is_empty() {
                 let grad = V::load_some(rest);
-                for (lanes, offset) in lanes.iter_mut().zip(offsets) {
+                for tap in 0..TAPS {
                     // No more than the pixels: 0 times what lies behind them might not be 0.
-                    let x = &from.x[start + offset + whole.len() * LANES..][..rest.len()];
-                    *lanes = grad.mul_add(V::load_some(x), *lanes);
+                    let x = &from.x[start + offsets[tap] + whole.len() * LANES..][..rest.len()];
+                    lanes[tap] = grad.mul_add(V::load_some(x), lanes[tap]);
                 }
             }
         }
         for (sum, lanes) in sums.iter_mut().zip(lanes) {
-            *sum += lanes.sum();
+            V::load(sum).add(lanes).store(sum);
         }
     }
 }

@@ -81,6 +81,15 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn every_second(self, next: Self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let places = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+            Self(_mm512_permutex2var_ps(self.0, places, next.0))
+        }
+    }
+
+    #[inline(always)]
     fn prefetch(of: &Lanes) {
         // SAFETY: as above; a hint, which reads nothing.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().cast()) }
@@ -193,6 +202,11 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn every_second(self, next: Self) -> Self {
+        Self(every_second8(self.0, self.1), every_second8(next.0, next.1))
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: as above.
         unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
@@ -271,4 +285,13 @@ fn transpose8(rows: [__m256; 8]) -> [__m256; 8] {
         }
     }
     turned
+}
+
+#[inline(always)]
+fn every_second8(a: __m256, b: __m256) -> __m256 {
+    // SAFETY: called by [`Avx2`] alone, and so only where avx2 was detected.
+    unsafe {
+        let pairs = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
+        _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(pairs))
+    }
 }
