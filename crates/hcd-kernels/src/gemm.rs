@@ -110,7 +110,7 @@ fn rows_body<V: Vector>(
     scratch: &mut Vec<f32>,
     c: &mut [f32],
 ) {
-    let rows = c.len() / b.columns;
+    let (rows, panels) = (c.len() / b.columns, b.panels());
     let bias = match bias {
         Bias::Row(bias) => Bias::Row(&bias[first..first + rows]),
         bias => bias,
@@ -123,7 +123,7 @@ fn rows_body<V: Vector>(
         let bias = if index == 0 { bias } else { Bias::There };
         let ends = Ends { bias, last: (index + 1 == blocks).then_some(activation) };
         for panel in 0..b.columns.div_ceil(WIDTH) {
-            let values = &b.values[panel * b.depth..][block.clone()];
+            let values = &panels[panel * b.depth..][block.clone()];
             let mut row = 0;
             for height in tiles::<V>(rows) {
                 let packed = &scratch[row * block.len()..][..height * block.len()];

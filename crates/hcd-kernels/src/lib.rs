@@ -11,6 +11,7 @@ mod level;
 pub mod attention;
 pub mod batch_norm;
 pub mod conv;
+mod copy;
 pub mod gelu;
 pub mod gemm;
 mod lanes;

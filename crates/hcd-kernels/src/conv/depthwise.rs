@@ -3,7 +3,8 @@
 
 use super::ConvShape;
 use super::grads::{Margin, Place};
-use super::planes::{Lines, Planes, copy_lines};
+use super::planes::Planes;
+use crate::copy::{Lines, copy_lines};
 use crate::lanes::{LANES, Lanes, Vector, sum};
 use rayon::prelude::*;
 

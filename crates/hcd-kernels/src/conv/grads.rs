@@ -156,8 +156,7 @@ impl Job {
             .collect();
         // Rows (o, tap) of a panel: for each o the weight (inputs, kernel) turned, those taps that count.
         let panels = |weight: &[f32]| {
-            Panels::built(outputs * taps.len(), inputs, |first, panel| {
-                let width = WIDTH.min(inputs - first);
+            Panels::built(outputs * taps.len(), inputs, |first, width, panel| {
                 let mut turned = vec![0.0; kernel * width];
                 for o in 0..outputs {
                     transpose(&weight[(o * inputs + first) * kernel..], kernel, width, kernel, &mut turned, width);

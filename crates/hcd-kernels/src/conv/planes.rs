@@ -4,7 +4,8 @@
 //! i + ⌊u/s⌋ on. Rows follow one another so closely that one's right margin is the next one's left margin.
 
 use super::ConvShape;
-use crate::lanes::{LANES, Vector};
+use crate::copy::{Lines, copy_lines};
+use crate::lanes::LANES;
 
 /// One direction of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -148,52 +149,5 @@ impl Planes {
                 copy_lines(lines, from, to);
             }
         }
-    }
-}
-
-/// Runs that are copied one after the other.
-#[derive(Clone, Copy)]
-pub(super) struct Lines {
-    pub(super) count: usize,
-    pub(super) length: usize,
-    /// From one run to the next.
-    pub(super) from_step: usize,
-    pub(super) to_step: usize,
-    /// Every how manieth number counts.
-    pub(super) stride: usize,
-}
-
-for_each_level! {
-    /// to[i, j] = from[i, j · stride].
-    pub(super) fn copy_lines(lines: Lines, from: &[f32], to: &mut [f32]) = copy_lines_body
-}
-
-#[inline(always)]
-fn copy_lines_body<V: Vector>(lines: Lines, from: &[f32], to: &mut [f32]) {
-    for line in 0..lines.count {
-        let from = &from[line * lines.from_step..];
-        let to = &mut to[line * lines.to_step..][..lines.length];
-        match lines.stride {
-            1 => copy_line::<V>(&from[..lines.length], to),
-            2 => copy_second::<V>(&from[..2 * lines.length - 1], to),
-            stride => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, &from)| *to = from),
-        }
-    }
-}
-
-#[inline(always)]
-fn copy_line<V: Vector>(from: &[f32], to: &mut [f32]) {
-    let ((from, from_rest), (to, to_rest)) = (from.as_chunks(), to.as_chunks_mut());
-    for (to, from) in to.iter_mut().zip(from) {
-        V::load(from).store(to);
-    }
-    V::load_some(from_rest).store_some(to_rest);
-}
-
-#[inline(always)]
-fn copy_second<V: Vector>(from: &[f32], to: &mut [f32]) {
-    for (to, from) in to.chunks_mut(LANES).zip(from.chunks(2 * LANES)) {
-        let (low, high) = from.split_at(LANES.min(from.len()));
-        V::load_some(low).every_second(V::load_some(high)).store_some(to);
     }
 }

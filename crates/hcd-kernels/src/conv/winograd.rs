@@ -114,7 +114,7 @@ pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &m
 /// The transformed weight: (panel, point, depth, 32).
 struct Weights {
     depth: usize,
-    values: Vec<[Lanes; 2]>,
+    values: Vec<f32>,
 }
 
 impl Weights {
@@ -126,24 +126,27 @@ impl Weights {
         turned: bool,
         weight: &[f32],
     ) -> Self {
-        let mut values = vec![[[0.0; LANES]; 2]; columns.div_ceil(WIDTH) * POINTS * depth];
-        values.par_chunks_mut(POINTS * depth).enumerate().for_each(|(panel, to)| {
-            for half in 0..2 {
-                let first = panel * WIDTH + half * LANES;
-                let count = LANES.min(columns.saturating_sub(first));
-                for channel in 0..depth {
-                    let (start, step) = place(channel);
-                    if count > 0 {
-                        transform_weight(&weight[start + first * step..], step, count, turned, to, half, channel);
+        let panel = POINTS * depth * WIDTH;
+        let values = memory::written(columns.div_ceil(WIDTH) * panel, |values| {
+            values.par_chunks_mut(panel).enumerate().for_each(|(panel, to)| {
+                let to = to.as_chunks_mut::<LANES>().0.as_chunks_mut::<2>().0;
+                for half in 0..2 {
+                    let first = panel * WIDTH + half * LANES;
+                    let count = LANES.min(columns.saturating_sub(first));
+                    for channel in 0..depth {
+                        let (start, step) = place(channel);
+                        let from = if count > 0 { &weight[start + first * step..] } else { &[] };
+                        transform_weight(from, step, count, turned, to, half, channel);
                     }
                 }
-            }
+            });
         });
         Self { depth, values }
     }
 
     fn panels(&self, point: usize) -> impl Iterator<Item = &multiply::Panel> {
-        self.values.chunks_exact(POINTS * self.depth).map(move |panel| &panel[point * self.depth..][..self.depth])
+        let values = self.values.as_chunks::<LANES>().0.as_chunks::<2>().0;
+        values.chunks_exact(POINTS * self.depth).map(move |panel| &panel[point * self.depth..][..self.depth])
     }
 }
 

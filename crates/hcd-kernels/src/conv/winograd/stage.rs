@@ -21,13 +21,17 @@ impl Stage {
         let lanes = layer.inputs.next_multiple_of(WIDTH);
         let columns = layer.tiles()[1] * SIDE + 2;
         (self.columns, self.lanes) = (columns, lanes);
-        self.values.clear();
         self.values.resize((SIDE + 2) * columns * lanes, 0.0);
-        for i in 0..SIDE + 2 {
-            let Some(line) = (row * SIDE + i).checked_sub(above).filter(|&line| line < height) else { continue };
-            let length = width.min(columns - left);
-            let to = &mut self.values[(i * columns + left) * lanes..];
-            transpose(&x[line * width..], height * width, layer.inputs, length, to, lanes);
+        let length = width.min(columns - left);
+        for (i, to) in self.values.chunks_exact_mut(columns * lanes).enumerate() {
+            let Some(line) = (row * SIDE + i).checked_sub(above).filter(|&line| line < height) else {
+                to.fill(0.0);
+                continue;
+            };
+            to[..left * lanes].fill(0.0);
+            to[(left + length) * lanes..].fill(0.0);
+            // What is in lanes beyond the channels is nobody's: no lane is mixed with another.
+            transpose(&x[line * width..], height * width, layer.inputs, length, &mut to[left * lanes..], lanes);
         }
     }
 
