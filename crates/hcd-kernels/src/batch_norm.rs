@@ -1,14 +1,16 @@
-//! Batch normalisation of (N, C, area) over N and area, in training: y = (x − mean) · rstd · weight + bias, and
-//! max(y, 0) where asked for.
+//! Batch normalisation of (N, C, area): y = clip((x − mean) · rstd · weight + bias + shortcut), the shortcut that of a
+//! residual block where there is one, the clipping none, ReLU or ReLU6.
 //!
-//! Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>. Backward, with x̂ = (x − mean) · rstd, m = N · area
-//! and grad set to 0 where the rectifier was: dbias = Σ grad, dweight = Σ grad · x̂,
-//! dx = weight · rstd · (grad − dbias / m − x̂ · dweight / m). Planes' means and squares are put together by Chan's
-//! formula, so x is read once and nothing cancels.
+//! Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>. In training, mean and variance are those of x over N and
+//! area; in evaluation they are given. Backward, with x̂ = (x − mean) · rstd, m = N · area and grad set to 0 where y was
+//! clipped: dbias = Σ grad, dweight = Σ grad · x̂, dx = weight · rstd · (grad − dbias / m − x̂ · dweight / m), and
+//! weight · rstd · grad where the statistics were given. Planes' means and squares are put together by Chan's formula,
+//! so x is read once and nothing cancels.
 
 use crate::lanes::{Vector, sum_over};
 use crate::math::fma;
-use crate::relu::relu;
+use crate::relu::{Rectifier, clip, clip_gradient};
+use crate::split::CHUNK;
 use rayon::prelude::*;
 
 /// The sizes of a batch and what is done to it.
@@ -20,8 +22,21 @@ pub struct BatchNorm {
     pub area: usize,
     /// ε.
     pub epsilon: f32,
-    /// Whether max(y, 0) follows.
-    pub relu: bool,
+    /// What y is clipped to.
+    pub rectifier: Rectifier,
+}
+
+/// What is learned and known of the channels.
+#[derive(Debug, Clone, Copy)]
+pub struct Channels<'a> {
+    /// (C)
+    pub weight: &'a [f32],
+    /// (C)
+    pub bias: &'a [f32],
+    /// (C)
+    pub mean: &'a [f32],
+    /// (C)
+    pub variance: &'a [f32],
 }
 
 impl BatchNorm {
@@ -32,94 +47,34 @@ impl BatchNorm {
     fn rstd(&self, variance: f32) -> f32 {
         1.0 / (variance + self.epsilon).sqrt()
     }
-}
 
-/// Also gives the mean and the biased variance of each channel.
-///
-/// # Shapes
-/// `x`, `y` (N, C, area); `weight`, `bias`, `mean`, `variance` (C)
-pub fn forward(
-    norm: &BatchNorm,
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    y: &mut [f32],
-    mean: &mut [f32],
-    variance: &mut [f32],
-) {
-    let lengths = [weight.len(), bias.len(), mean.len(), variance.len()];
-    assert_eq!(lengths, [norm.channels; 4], "batch_norm::forward: parameters are not (C)");
-    assert_eq!(x.len(), y.len(), "batch_norm::forward: x and y differ in length");
-    if x.is_empty() {
-        mean.fill(0.0);
-        return variance.fill(0.0);
+    /// Planes that one job of an elementwise pass takes.
+    fn planes(&self) -> usize {
+        (CHUNK / self.area.max(1)).max(1)
     }
-    assert_eq!(x.len() % norm.image(), 0, "batch_norm::forward: x is not (N, C, area)");
-    mean.par_iter_mut().zip(variance.par_iter_mut()).enumerate().for_each(|(channel, (mean, variance))| {
-        moments(norm, x, channel, mean, variance);
-    });
-    let factors: Vec<[f32; 2]> = (0..norm.channels)
-        .map(|c| {
-            let factor = weight[c] * norm.rstd(variance[c]);
-            [factor, bias[c] - mean[c] * factor]
-        })
-        .collect();
-    y.par_chunks_mut(norm.image()).zip(x.par_chunks(norm.image())).for_each(|(y, x)| {
-        forward_image(norm, x, &factors, y);
-    });
-}
 
-/// Turns the gradient of y into that of x, in place, and gives those of weight and bias.
-///
-/// # Shapes
-/// `x`, `grad` (N, C, area); `weight`, `bias`, `mean`, `variance`, `dweight`, `dbias` (C)
-#[allow(clippy::too_many_arguments)]
-pub fn backward(
-    norm: &BatchNorm,
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    mean: &[f32],
-    variance: &[f32],
-    grad: &mut [f32],
-    dweight: &mut [f32],
-    dbias: &mut [f32],
-) {
-    let lengths = [weight, bias, mean, variance, dweight, dbias].map(|values| values.len());
-    assert_eq!(lengths, [norm.channels; 6], "batch_norm::backward: parameters are not (C)");
-    assert_eq!(x.len(), grad.len(), "batch_norm::backward: x and grad differ in length");
-    if x.is_empty() {
-        dweight.fill(0.0);
-        return dbias.fill(0.0);
+    fn check(&self, what: &str, x: &[f32], others: &[usize]) {
+        assert!(others.iter().all(|&length| length == x.len()), "batch_norm::{what}: lengths differ");
+        assert!(
+            x.is_empty() || self.image() > 0 && x.len() % self.image() == 0,
+            "batch_norm::{what}: x is not (N, C, area)"
+        );
     }
-    assert_eq!(x.len() % norm.image(), 0, "batch_norm::backward: x is not (N, C, area)");
-    let channels: Vec<Channel> = (0..norm.channels)
-        .map(|c| {
-            let rstd = norm.rstd(variance[c]);
-            let factor = weight[c] * rstd;
-            Channel { mean: mean[c], rstd, factor, shift: bias[c] - mean[c] * factor, ..Channel::default() }
-        })
-        .collect();
-    let given = &*grad;
-    dweight.par_iter_mut().zip(dbias.par_iter_mut()).enumerate().for_each(|(c, (dweight, dbias))| {
-        sums(norm, x, given, c, &channels[c], dweight, dbias);
-    });
-    let count = (x.len() / norm.channels) as f32;
-    let channels: Vec<Channel> = channels
-        .iter()
-        .zip(dweight.iter().zip(dbias.iter()))
-        .map(|(&channel, (dweight, dbias))| Channel {
-            mean_grad: dbias / count,
-            mean_product: dweight / count,
-            ..channel
-        })
-        .collect();
-    grad.par_chunks_mut(norm.image()).zip(x.par_chunks(norm.image())).for_each(|(grad, x)| {
-        backward_image(norm, x, &channels, grad);
-    });
+
+    fn check_channels(&self, what: &str, channels: &Channels) {
+        let Channels { weight, bias, mean, variance } = *channels;
+        let lengths = [weight, bias, mean, variance].map(<[f32]>::len);
+        assert_eq!(lengths, [self.channels; 4], "batch_norm::{what}: parameters are not (C)");
+    }
+
+    fn channel(&self, channels: &Channels, index: usize) -> Channel {
+        let (mean, rstd) = (channels.mean[index], self.rstd(channels.variance[index]));
+        let factor = channels.weight[index] * rstd;
+        Channel { mean, rstd, factor, shift: channels.bias[index] - mean * factor, ..Channel::default() }
+    }
 }
 
-/// What the backward pass knows of a channel.
+/// What a pass knows of a channel.
 #[derive(Debug, Clone, Copy, Default)]
 struct Channel {
     mean: f32,
@@ -131,11 +86,140 @@ struct Channel {
     mean_product: f32,
 }
 
+/// The mean and the biased variance of each channel of a batch.
+///
+/// # Shapes
+/// `x` (N, C, area); `mean`, `variance` (C)
+pub fn moments(norm: &BatchNorm, x: &[f32], mean: &mut [f32], variance: &mut [f32]) {
+    norm.check("moments", x, &[]);
+    assert_eq!([mean.len(), variance.len()], [norm.channels; 2], "batch_norm::moments: outputs are not (C)");
+    if x.is_empty() {
+        mean.fill(0.0);
+        return variance.fill(0.0);
+    }
+    mean.par_iter_mut().zip(variance.par_iter_mut()).enumerate().for_each(|(channel, (mean, variance))| {
+        channel_moments(norm, x, channel, mean, variance);
+    });
+}
+
+/// Where x is none, y holds it before.
+///
+/// # Shapes
+/// `x`, `shortcut`, `y` (N, C, area)
+pub fn forward(
+    norm: &BatchNorm,
+    x: Option<&[f32]>,
+    channels: &Channels,
+    shortcut: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    norm.check("forward", y, &[x, shortcut].map(|given| given.map_or(y.len(), <[f32]>::len)));
+    norm.check_channels("forward", channels);
+    let factors: Vec<[f32; 2]> = (0..norm.channels)
+        .map(|index| norm.channel(channels, index))
+        .map(|channel| [channel.factor, channel.shift])
+        .collect();
+    scale_planes(norm, norm.rectifier.bounds(), x, &factors, shortcut, y);
+}
+
+/// The gradients of weight and bias, of y's gradient: as far as it passes the clipping where there is no shortcut
+/// (then x tells where y was clipped); with a shortcut or given statistics, `norm` must not clip, and
+/// [`relu::backward`](crate::relu::backward) come before.
+///
+/// # Shapes
+/// `x`, `grad` (N, C, area); `dweight`, `dbias` (C)
+pub fn parameter_grads(
+    norm: &BatchNorm,
+    x: &[f32],
+    channels: &Channels,
+    grad: &[f32],
+    dweight: &mut [f32],
+    dbias: &mut [f32],
+) {
+    norm.check("parameter_grads", x, &[grad.len()]);
+    norm.check_channels("parameter_grads", channels);
+    let lengths = [dweight.len(), dbias.len()];
+    assert_eq!(lengths, [norm.channels; 2], "batch_norm::parameter_grads: outputs are not (C)");
+    if x.is_empty() {
+        dweight.fill(0.0);
+        return dbias.fill(0.0);
+    }
+    dweight.par_iter_mut().zip(dbias.par_iter_mut()).enumerate().for_each(|(index, (dweight, dbias))| {
+        sums(norm, x, grad, index, &norm.channel(channels, index), dweight, dbias);
+    });
+}
+
+/// The gradients of x, weight and bias where the statistics were the batch's: see [`parameter_grads`] for the clipping.
+/// Where `grad` is none, `dx` holds it before.
+///
+/// # Shapes
+/// `x`, `grad`, `dx` (N, C, area); `dweight`, `dbias` (C)
+pub fn backward(
+    norm: &BatchNorm,
+    x: &[f32],
+    channels: &Channels,
+    grad: Option<&[f32]>,
+    dx: &mut [f32],
+    dweight: &mut [f32],
+    dbias: &mut [f32],
+) {
+    norm.check("backward", x, &[dx.len(), grad.map_or(dx.len(), <[f32]>::len)]);
+    parameter_grads(norm, x, channels, grad.unwrap_or(dx), dweight, dbias);
+    let count = (x.len() / norm.channels.max(1)) as f32;
+    let known: Vec<Channel> = (0..norm.channels)
+        .map(|index| Channel {
+            mean_grad: dbias[index] / count,
+            mean_product: dweight[index] / count,
+            ..norm.channel(channels, index)
+        })
+        .collect();
+    let job = norm.planes() * norm.area;
+    dx.par_chunks_mut(job.max(1)).enumerate().for_each(|(index, dx)| {
+        let grad = grad.map(|grad| &grad[index * job..][..dx.len()]);
+        backward_planes(norm, &x[index * job..][..dx.len()], &known, index * norm.planes(), grad, dx);
+    });
+}
+
+/// The gradient of x where the statistics were given: weight · rstd · grad. Where `grad` is none, `dx` holds it before.
+///
+/// # Shapes
+/// `grad`, `dx` (N, C, area)
+pub fn backward_given(norm: &BatchNorm, channels: &Channels, grad: Option<&[f32]>, dx: &mut [f32]) {
+    norm.check("backward_given", dx, &[grad.map_or(dx.len(), <[f32]>::len)]);
+    norm.check_channels("backward_given", channels);
+    let factors: Vec<[f32; 2]> =
+        (0..norm.channels).map(|index| [norm.channel(channels, index).factor, 0.0]).collect();
+    scale_planes(norm, Rectifier::None.bounds(), grad, &factors, None, dx);
+}
+
+/// y = clip(x · factor + shift + shortcut), each channel with its own; where x is none, y holds it before.
+fn scale_planes(
+    norm: &BatchNorm,
+    bounds: [f32; 2],
+    x: Option<&[f32]>,
+    factors: &[[f32; 2]],
+    shortcut: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    if y.is_empty() {
+        return;
+    }
+    let job = norm.planes() * norm.area;
+    y.par_chunks_mut(job).enumerate().for_each(|(index, y)| {
+        let [x, shortcut] = [x, shortcut].map(|given| given.map(|given| &given[index * job..][..y.len()]));
+        scale(norm.area, bounds, x, factors, index * norm.planes(), shortcut, y);
+    });
+}
+
 for_each_level! {
-    fn moments(norm: &BatchNorm, x: &[f32], channel: usize, mean: &mut f32, variance: &mut f32) = moments_body
+    fn channel_moments(norm: &BatchNorm, x: &[f32], channel: usize, mean: &mut f32, variance: &mut f32)
+        = moments_body
 }
 for_each_level! {
-    fn forward_image(norm: &BatchNorm, x: &[f32], factors: &[[f32; 2]], y: &mut [f32]) = forward_body
+    fn scale(
+        area: usize, bounds: [f32; 2], x: Option<&[f32]>, factors: &[[f32; 2]], first: usize,
+        shortcut: Option<&[f32]>, y: &mut [f32],
+    ) = scale_body
 }
 for_each_level! {
     fn sums(
@@ -144,7 +228,9 @@ for_each_level! {
     ) = sums_body
 }
 for_each_level! {
-    fn backward_image(norm: &BatchNorm, x: &[f32], channels: &[Channel], grad: &mut [f32]) = backward_body
+    fn backward_planes(
+        norm: &BatchNorm, x: &[f32], channels: &[Channel], first: usize, grad: Option<&[f32]>, dx: &mut [f32],
+    ) = backward_body
 }
 
 #[inline(always)]
@@ -169,26 +255,43 @@ fn moments_body<V: Vector>(norm: &BatchNorm, x: &[f32], channel: usize, mean: &m
     *variance = (squares / count) as f32;
 }
 
+/// Planes from the one numbered `first`.
 #[inline(always)]
-fn forward_body<V: Vector>(norm: &BatchNorm, x: &[f32], factors: &[[f32; 2]], y: &mut [f32]) {
-    let planes = y.chunks_exact_mut(norm.area).zip(x.chunks_exact(norm.area));
-    for ((y, x), &[factor, shift]) in planes.zip(factors) {
-        if norm.relu {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = relu(fma::<V>(x, factor, shift));
+fn scale_body<V: Vector>(
+    area: usize,
+    bounds: [f32; 2],
+    x: Option<&[f32]>,
+    factors: &[[f32; 2]],
+    first: usize,
+    shortcut: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    for (index, y) in y.chunks_exact_mut(area).enumerate() {
+        let [factor, shift] = factors[(first + index) % factors.len()];
+        let [x, shortcut] = [x, shortcut].map(|given| given.map(|given| &given[index * area..][..area]));
+        match (x, shortcut) {
+            (Some(x), Some(shortcut)) => {
+                for ((y, &x), &shortcut) in y.iter_mut().zip(x).zip(shortcut) {
+                    *y = clip(fma::<V>(x, factor, shift) + shortcut, bounds);
+                }
             }
-        } else {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = fma::<V>(x, factor, shift);
+            (Some(x), None) => {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = clip(fma::<V>(x, factor, shift), bounds);
+                }
+            }
+            (None, Some(shortcut)) => {
+                for (y, &shortcut) in y.iter_mut().zip(shortcut) {
+                    *y = clip(fma::<V>(*y, factor, shift) + shortcut, bounds);
+                }
+            }
+            (None, None) => {
+                for y in y {
+                    *y = clip(fma::<V>(*y, factor, shift), bounds);
+                }
             }
         }
     }
-}
-
-/// The gradient as the rectifier let it through.
-#[inline(always)]
-fn passed<V: Vector>(norm: &BatchNorm, channel: &Channel, x: f32, grad: f32) -> f32 {
-    if norm.relu && fma::<V>(x, channel.factor, channel.shift) <= 0.0 { 0.0 } else { grad }
 }
 
 #[inline(always)]
@@ -202,12 +305,14 @@ fn sums_body<V: Vector>(
     dbias: &mut f32,
 ) {
     let [centre, factor, shift] = [channel.mean, channel.factor, channel.shift].map(V::splat);
+    let [low, high] = norm.rectifier.bounds().map(V::splat);
     let (mut products, mut total) = (0.0f64, 0.0f64);
     for (x, grad) in x.chunks_exact(norm.image()).zip(grad.chunks_exact(norm.image())) {
         let x = &x[index * norm.area..(index + 1) * norm.area];
         let grad = &grad[index * norm.area..(index + 1) * norm.area];
         let [grads, with_x] = sum_over([x, grad], |[x, grad]: [V; 2]| {
-            let grad = if norm.relu { grad.where_positive(x.mul_add(factor, shift)) } else { grad };
+            let y = x.mul_add(factor, shift);
+            let grad = grad.where_positive(y.sub(low)).where_positive(high.sub(y));
             [grad, grad.mul(x.sub(centre))]
         });
         total += grads as f64;
@@ -218,44 +323,35 @@ fn sums_body<V: Vector>(
 }
 
 #[inline(always)]
-fn backward_body<V: Vector>(norm: &BatchNorm, x: &[f32], channels: &[Channel], grad: &mut [f32]) {
-    let planes = grad.chunks_exact_mut(norm.area).zip(x.chunks_exact(norm.area));
-    for ((grad, x), channel) in planes.zip(channels) {
-        for (grad, &x) in grad.iter_mut().zip(x) {
-            let normal = (x - channel.mean) * channel.rstd;
-            let centred = passed::<V>(norm, channel, x, *grad) - channel.mean_grad;
-            *grad = channel.factor * fma::<V>(-normal, channel.mean_product, centred);
-        }
-    }
+fn input_grad<V: Vector>(channel: &Channel, bounds: [f32; 2], x: f32, grad: f32) -> f32 {
+    let normal = (x - channel.mean) * channel.rstd;
+    let grad = clip_gradient(fma::<V>(x, channel.factor, channel.shift), bounds, grad);
+    channel.factor * fma::<V>(-normal, channel.mean_product, grad - channel.mean_grad)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reference::{self, assert_close, noise};
-
-    #[test]
-    fn agrees_with_the_reference() {
-        for (images, channels, area) in
-            [(1, 1, 2), (3, 2, 1), (2, 3, 15), (5, 4, 16), (4, 3, 49), (2, 17, 33)]
-        {
-            for relu in [false, true] {
-                let length = images * channels * area;
-                let x: Vec<f32> = noise(length, 1).iter().map(|v| v + 2.0).collect();
-                let (weight, bias, grad) = (noise(channels, 2), noise(channels, 3), noise(length, 4));
-                let norm = BatchNorm { channels, area, epsilon: 1e-5, relu };
-                let empty = || vec![f32::NAN; channels];
-                let (mut y, mut mean, mut variance) = (vec![f32::NAN; length], empty(), empty());
-                forward(&norm, &x, &weight, &bias, &mut y, &mut mean, &mut variance);
-                let (mut dx, mut dweight, mut dbias) = (grad.clone(), empty(), empty());
-                backward(&norm, &x, &weight, &bias, &mean, &variance, &mut dx, &mut dweight, &mut dbias);
-                let expected = reference::batch_norm(&x, &weight, &bias, 1e-5, relu, &grad, area);
-                assert_close("y", &y, &expected.y, 3e-6);
-                assert_close("mean", &mean, &expected.mean, 1e-6);
-                assert_close("variance", &variance, &expected.variance, 1e-6);
-                assert_close("dx", &dx, &expected.dx, 2e-5);
-                assert_close("dweight", &dweight, &expected.dweight, 1e-5);
-                assert_close("dbias", &dbias, &expected.dbias, 1e-5);
+/// Planes from the one numbered `first`.
+#[inline(always)]
+fn backward_body<V: Vector>(
+    norm: &BatchNorm,
+    x: &[f32],
+    channels: &[Channel],
+    first: usize,
+    grad: Option<&[f32]>,
+    dx: &mut [f32],
+) {
+    let (area, bounds) = (norm.area, norm.rectifier.bounds());
+    for (index, (dx, x)) in dx.chunks_exact_mut(area).zip(x.chunks_exact(area)).enumerate() {
+        let channel = channels[(first + index) % channels.len()];
+        match grad.map(|grad| &grad[index * area..][..area]) {
+            Some(grad) => {
+                for ((dx, &x), &grad) in dx.iter_mut().zip(x).zip(grad) {
+                    *dx = input_grad::<V>(&channel, bounds, x, grad);
+                }
+            }
+            None => {
+                for (dx, &x) in dx.iter_mut().zip(x) {
+                    *dx = input_grad::<V>(&channel, bounds, x, *dx);
+                }
             }
         }
     }

@@ -9,6 +9,7 @@
 mod level;
 
 pub mod attention;
+pub mod average;
 pub mod batch_norm;
 pub mod conv;
 mod copy;
@@ -18,10 +19,12 @@ mod lanes;
 pub mod layer_norm;
 pub mod linear;
 mod math;
+pub mod max_pool;
 pub mod memory;
 pub mod reference;
 pub mod relu;
 mod split;
 mod transpose;
+pub mod update;
 
 pub use level::Level;

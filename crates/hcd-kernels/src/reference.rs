@@ -1,5 +1,9 @@
 //! Readable scalar versions of the kernels, in f64: what the tests hold them to.
 
+mod maps;
+
+pub use maps::{BatchNorm, MaxPool, batch_norm, max_pool};
+
 use crate::attention::Input;
 use crate::conv::ConvShape;
 
@@ -195,67 +199,6 @@ pub fn conv(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32], grad: &[
                 }
             }
         }
-    }
-    out
-}
-
-/// What batch normalisation gives, forward and backward.
-#[derive(Debug)]
-pub struct BatchNorm {
-    /// (N, C, area)
-    pub y: Vec<f64>,
-    /// (C)
-    pub mean: Vec<f64>,
-    /// (C), biased
-    pub variance: Vec<f64>,
-    /// (N, C, area)
-    pub dx: Vec<f64>,
-    /// (C)
-    pub dweight: Vec<f64>,
-    /// (C)
-    pub dbias: Vec<f64>,
-}
-
-/// Batch normalisation, then ReLU where `relu`, with `area` numbers to each channel of an image.
-///
-/// # Shapes
-/// `x`, `grad` (N, C, area); `weight`, `bias` (C)
-pub fn batch_norm(
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    epsilon: f64,
-    relu: bool,
-    grad: &[f32],
-    area: usize,
-) -> BatchNorm {
-    let channels = weight.len();
-    let zeros = || vec![0.0; channels];
-    let mut out = BatchNorm {
-        y: vec![0.0; x.len()],
-        mean: zeros(),
-        variance: zeros(),
-        dx: vec![0.0; x.len()],
-        dweight: zeros(),
-        dbias: zeros(),
-    };
-    for c in 0..channels {
-        let places: Vec<usize> = (0..x.len()).filter(|i| i / area % channels == c).collect();
-        let count = places.len() as f64;
-        let mean = places.iter().map(|&i| x[i] as f64).sum::<f64>() / count;
-        let variance = places.iter().map(|&i| (x[i] as f64 - mean).powi(2)).sum::<f64>() / count;
-        let rstd = 1.0 / (variance + epsilon).sqrt();
-        let normal = |i: usize| (x[i] as f64 - mean) * rstd;
-        let before = |i: usize| normal(i) * weight[c] as f64 + bias[c] as f64;
-        let slope = |i: usize| if relu && before(i) <= 0.0 { 0.0 } else { grad[i] as f64 };
-        out.dbias[c] = places.iter().map(|&i| slope(i)).sum();
-        out.dweight[c] = places.iter().map(|&i| slope(i) * normal(i)).sum();
-        for &i in &places {
-            out.y[i] = if relu { before(i).max(0.0) } else { before(i) };
-            let centred = slope(i) - out.dbias[c] / count - normal(i) * out.dweight[c] / count;
-            out.dx[i] = weight[c] as f64 * rstd * centred;
-        }
-        (out.mean[c], out.variance[c]) = (mean, variance);
     }
     out
 }

@@ -1,7 +1,43 @@
-//! Rectifiers: y = max(x, 0), and y = max(a + b, 0) where a residual branch meets its shortcut.
+//! Rectifiers: y = max(x, 0), y = min(max(x, 0), 6), and y = max(a + b, 0) where a residual branch meets its shortcut.
 
 use crate::split::CHUNK;
 use rayon::prelude::*;
+
+/// What a layer's output is clipped to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rectifier {
+    /// Nothing.
+    None,
+    /// max(y, 0).
+    Relu,
+    /// min(max(y, 0), 6): Krizhevsky 2010, and the networks of phones.
+    Relu6,
+}
+
+impl Rectifier {
+    /// The least and the greatest number that comes out.
+    pub(crate) fn bounds(self) -> [f32; 2] {
+        match self {
+            Rectifier::None => [f32::NEG_INFINITY, f32::INFINITY],
+            Rectifier::Relu => [0.0, f32::INFINITY],
+            Rectifier::Relu6 => [0.0, 6.0],
+        }
+    }
+}
+
+/// min(max(x, low), high); NaN stays NaN.
+#[inline(always)]
+pub(crate) fn clip(x: f32, [low, high]: [f32; 2]) -> f32 {
+    // Written out, not `clamp`, which looks whether low ≤ high.
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
+/// The gradient of x from that of its clipped value: 0 at both bounds and beyond, as in PyTorch.
+#[inline(always)]
+pub(crate) fn clip_gradient(x: f32, [low, high]: [f32; 2], grad: f32) -> f32 {
+    if x <= low || x >= high { 0.0 } else { grad }
+}
 
 /// max(x, 0); NaN stays NaN.
 #[inline(always)]
@@ -35,15 +71,16 @@ pub fn add_forward(a: &[f32], b: &[f32], y: &mut [f32]) {
     });
 }
 
-/// Turns the gradient of y into that of what was rectified, in place: 0 where y is.
+/// Turns the gradient of y into that of what was rectified, in place: 0 where y is at a bound.
 ///
 /// # Shapes
 /// `y`, `grad` of one length
-pub fn backward(y: &[f32], grad: &mut [f32]) {
+pub fn backward(rectifier: Rectifier, y: &[f32], grad: &mut [f32]) {
     assert_eq!(y.len(), grad.len(), "relu::backward: lengths differ");
+    let bounds = rectifier.bounds();
     grad.par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).for_each(|(grad, y)| {
         for (grad, &y) in grad.iter_mut().zip(y) {
-            *grad = if y <= 0.0 { 0.0 } else { *grad };
+            *grad = clip_gradient(y, bounds, *grad);
         }
     });
 }
@@ -60,11 +97,26 @@ mod tests {
             let (mut y, mut sum, mut dx) = (vec![f32::NAN; length], vec![f32::NAN; length], grad.clone());
             forward(&a, &mut y);
             add_forward(&a, &b, &mut sum);
-            backward(&y, &mut dx);
+            backward(Rectifier::Relu, &y, &mut dx);
             for i in 0..length {
                 assert_eq!((y[i], sum[i]), (a[i].max(0.0), (a[i] + b[i]).max(0.0)));
                 assert_eq!(dx[i], if a[i] > 0.0 { grad[i] } else { 0.0 });
             }
+        }
+    }
+
+    #[test]
+    fn nothing_passes_at_a_bound() {
+        let y = [-1.0, 0.0, 0.5, 6.0, 7.0];
+        for (rectifier, clipped, passed) in [
+            (Rectifier::None, y, [1.0; 5]),
+            (Rectifier::Relu, [0.0, 0.0, 0.5, 6.0, 7.0], [0.0, 0.0, 1.0, 1.0, 1.0]),
+            (Rectifier::Relu6, [0.0, 0.0, 0.5, 6.0, 6.0], [0.0, 0.0, 1.0, 0.0, 0.0]),
+        ] {
+            let mut grad = [1.0; 5];
+            backward(rectifier, &y, &mut grad);
+            assert_eq!((y.map(|y| clip(y, rectifier.bounds())), grad), (clipped, passed));
+            assert!(clip(f32::NAN, rectifier.bounds()).is_nan());
         }
     }
 }

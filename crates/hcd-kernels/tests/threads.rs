@@ -1,10 +1,13 @@
 //! Every kernel gives the same bits on one thread and on three.
 
 use hcd_kernels::attention::{self, Windows};
-use hcd_kernels::batch_norm::{self, BatchNorm};
+use hcd_kernels::batch_norm::{self, BatchNorm, Channels};
 use hcd_kernels::conv::{self, ConvShape};
+use hcd_kernels::max_pool::{self, PoolShape};
 use hcd_kernels::reference::noise;
-use hcd_kernels::{gelu, layer_norm};
+use hcd_kernels::relu::Rectifier;
+use hcd_kernels::update::{self, Sgd};
+use hcd_kernels::{average, gelu, layer_norm};
 
 fn same_on_any_number_of_threads(job: impl Fn() -> Vec<Vec<f32>> + Sync) {
     let on = |threads: usize| {
@@ -56,7 +59,7 @@ fn conv_and_batch_norm() {
     };
     let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
     let grad = noise(shape.output_len(), 3);
-    let norm = BatchNorm { channels: 5, area: 14 * 14, epsilon: 1e-5, relu: true };
+    let norm = BatchNorm { channels: 5, area: 14 * 14, epsilon: 1e-5, rectifier: Rectifier::Relu };
     let parameter = noise(5, 4);
     same_on_any_number_of_threads(|| {
         let mut dx = vec![0.0; x.len()];
@@ -64,7 +67,29 @@ fn conv_and_batch_norm() {
         let (mut dweight, mut dbias) = (vec![0.0; weight.len()], vec![0.0; 9]);
         conv::weight_grad(&shape, &x, &grad, &mut dweight, Some(&mut dbias));
         let (mut y, mut mean, mut variance) = (vec![0.0; x.len()], vec![0.0; 5], vec![0.0; 5]);
-        batch_norm::forward(&norm, &x, &parameter, &parameter, &mut y, &mut mean, &mut variance);
-        vec![dx, dweight, dbias, y, mean, variance]
+        batch_norm::moments(&norm, &x, &mut mean, &mut variance);
+        let channels = Channels { weight: &parameter, bias: &parameter, mean: &mean, variance: &variance };
+        batch_norm::forward(&norm, Some(&x), &channels, None, &mut y);
+        let (mut dnorm, mut dscale, mut dshift) = (y.clone(), vec![0.0; 5], vec![0.0; 5]);
+        batch_norm::backward(&norm, &x, &channels, None, &mut dnorm, &mut dscale, &mut dshift);
+        vec![dx, dweight, dbias, y, dnorm, dscale, dshift, mean, variance]
+    });
+}
+
+#[test]
+fn pooling_and_updates() {
+    let shape = PoolShape { planes: 70, size: [14, 15], kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
+    let x = noise(70 * 14 * 15, 1);
+    let grad = noise(70 * 7 * 8, 2);
+    let rule = Sgd { rate: 0.1, momentum: 0.9, nesterov: true, decay: 1e-3 };
+    same_on_any_number_of_threads(|| {
+        let (mut y, mut places, mut dx) = (grad.clone(), vec![0; grad.len()], x.clone());
+        max_pool::forward_with_places(&shape, &x, &mut y, &mut places);
+        max_pool::backward(&shape, &places, &grad, &mut dx);
+        let mut mean = vec![0.0; 70];
+        average::forward(14 * 15, &x, &mut mean);
+        let (mut velocity, mut value) = (x.repeat(3), dx.repeat(3));
+        update::sgd(&rule, &x.repeat(3), &mut velocity, &mut value);
+        vec![y, dx, mean, velocity, value]
     });
 }

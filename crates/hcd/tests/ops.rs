@@ -3,11 +3,12 @@
 
 use burn::tensor::activation::relu;
 use burn::tensor::module;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
+use hcd::ops::update::{AdamW, Sgd, adamw, average, sgd};
 use hcd::ops::{
-    Windows, add_relu, attention, batch_norm_train, conv2d, gelu, layer_norm, linear, linear_gelu, mix,
-    window_attention,
+    Affine, Rectifier, Windows, add_relu, attention, batch_norm_given, batch_norm_train, conv2d, gelu,
+    global_average, layer_norm, linear, linear_gelu, max_pool2d, mix, window_attention,
 };
 use std::sync::Arc;
 
@@ -275,30 +276,163 @@ fn conv2d_is_burns() {
     }
 }
 
+/// Clipped as `rectifier` says, composed of Burn's operations.
+fn clipped(y: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
+    match rectifier {
+        Rectifier::None => y,
+        Rectifier::Relu => relu(y),
+        Rectifier::Relu6 => y.clamp(0.0, 6.0),
+    }
+}
+
+/// Scaled and shifted so far that ReLU6 clips at both ends.
+fn affine(weight: &Tensor<4>, bias: &Tensor<4>, rectifier: Rectifier) -> Affine {
+    let (weight, bias) = (vector(weight) * 3.0, vector(bias) * 2.0 + 3.0);
+    Affine { weight, bias, epsilon: 1e-2, rectifier }
+}
+
 #[test]
 fn batch_norm_is_burns() {
-    for (shape, rectified) in
-        [([2, 1, 1, 1], false), ([3, 5, 3, 7], false), ([3, 5, 3, 7], true), ([4, 17, 1, 9], true)]
-    {
+    for (shape, rectifier) in [
+        ([2, 1, 1, 1], Rectifier::None),
+        ([3, 5, 3, 7], Rectifier::None),
+        ([3, 5, 3, 7], Rectifier::Relu),
+        ([3, 5, 3, 7], Rectifier::Relu6),
+        ([4, 17, 1, 9], Rectifier::Relu),
+    ] {
         let vectors = [1, 1, 1, shape[1]];
-        let epsilon = 1e-2;
         let ours = |t: &[Tensor<4>]| {
-            batch_norm_train(t[0].clone(), vector(&t[1]), vector(&t[2]), epsilon, rectified)
+            batch_norm_train(t[0].clone(), affine(&t[1], &t[2], rectifier), t.get(3).cloned())
+        };
+        let burns = |t: &[Tensor<4>]| {
+            let Affine { weight, bias, epsilon, .. } = affine(&t[1], &t[2], rectifier);
+            module::batch_norm_train(t[0].clone(), weight, bias, epsilon)
         };
         check("batch_norm_train", &[shape, vectors, vectors], 1e-5, &|t| ours(t).output, &|t| {
-            let result = module::batch_norm_train(t[0].clone(), vector(&t[1]), vector(&t[2]), epsilon);
-            if rectified { relu(result.output) } else { result.output }
+            clipped(burns(t).output, rectifier)
+        });
+        let shapes = [shape, vectors, vectors, shape];
+        check("batch_norm_train with a shortcut", &shapes, 1e-5, &|t| ours(t).output, &|t| {
+            clipped(burns(t).output + t[3].clone(), rectifier)
         });
         let device = Device::flex().autodiff();
         let leaves = [noise(shape, 1, &device), noise(vectors, 2, &device), noise(vectors, 3, &device)];
-        let (got, burns) = (
-            ours(&leaves),
-            module::batch_norm_train(leaves[0].clone(), vector(&leaves[1]), vector(&leaves[2]), epsilon),
-        );
+        let (got, burns) = (ours(&leaves), burns(&leaves));
         let values = |x: Tensor<1>| x.into_data().convert::<f64>().try_into_vec::<f64>().expect("f64");
         assert_close("mean", &values(got.mean), &values(burns.mean), 1e-6);
         assert_close("variance", &values(got.variance), &values(burns.variance), 1e-6);
     }
+}
+
+/// A mean and a variance that are nobody's, for any type of numbers.
+fn statistics(like: &Tensor<4>) -> [Tensor<1>; 2] {
+    let channels = like.dims()[1];
+    [noise([channels], 8, &like.device()), noise([channels], 9, &like.device()) + 2.5]
+        .map(|x| x.cast(like.dtype()))
+}
+
+#[test]
+fn batch_norm_by_given_statistics_is_burns() {
+    for (shape, rectifier) in [
+        ([2, 1, 1, 1], Rectifier::None),
+        ([3, 5, 3, 7], Rectifier::None),
+        ([3, 5, 3, 7], Rectifier::Relu),
+        ([4, 17, 1, 9], Rectifier::Relu6),
+    ] {
+        let vectors = [1, 1, 1, shape[1]];
+        let ours = |t: &[Tensor<4>]| {
+            let (affine, shortcut) = (affine(&t[1], &t[2], rectifier), t.get(3).cloned());
+            batch_norm_given(t[0].clone(), affine, statistics(&t[0]), shortcut)
+        };
+        let burns = |t: &[Tensor<4>]| {
+            let Affine { weight, bias, epsilon, .. } = affine(&t[1], &t[2], rectifier);
+            let [mean, variance] = statistics(&t[0]);
+            module::batch_norm(t[0].clone(), weight, bias, mean, variance, epsilon)
+        };
+        let name = "batch_norm_given";
+        check(name, &[shape, vectors, vectors], 1e-5, &ours, &|t| clipped(burns(t), rectifier));
+        check(name, &[shape, vectors, vectors, shape], 1e-5, &ours, &|t| {
+            clipped(burns(t) + t[3].clone(), rectifier)
+        });
+        // Weight and bias frozen: x is not kept.
+        let frozen = |t: &[Tensor<4>]| {
+            let of = |seed| noise(vectors, seed, &t[0].device()).cast(t[0].dtype());
+            [t[0].clone(), of(11), of(12), t[1].clone()]
+        };
+        check("batch_norm_given, frozen", &[shape, shape], 1e-5, &|t| ours(&frozen(t)), &|t| {
+            clipped(burns(&frozen(t)) + t[1].clone(), rectifier)
+        });
+    }
+}
+
+#[test]
+fn normalising_in_place_changes_nothing_that_is_held() {
+    let device = Device::flex();
+    let (shape, vectors) = ([2, 3, 4, 5], [1, 1, 1, 3]);
+    let (x, weight, bias) =
+        (noise(shape, 1, &device), noise(vectors, 2, &device), noise(vectors, 3, &device));
+    let kept = x.clone().into_data();
+    let run = |x: Tensor<4>| {
+        let given = statistics(&x);
+        batch_norm_given(x, affine(&weight, &bias, Rectifier::Relu), given, None).into_data()
+    };
+    let held = run(x.clone());
+    assert_eq!(x.clone().into_data(), kept);
+    assert_eq!(run(x), held);
+}
+
+#[test]
+fn max_pool_is_burns() {
+    for (shape, kernel, stride, padding) in [
+        ([1, 1, 1, 1], 3, 2, 1),
+        ([2, 3, 7, 15], 3, 2, 1),
+        ([2, 2, 16, 35], 3, 2, 1),
+        ([2, 3, 9, 8], 2, 2, 0),
+        ([1, 2, 9, 11], 5, 3, 2),
+    ] {
+        check("max_pool2d", &[shape], 1e-7, &|t| max_pool2d(t[0].clone(), kernel, stride, padding), &|t| {
+            let options =
+                MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]).with_padding([padding; 2]);
+            module::max_pool2d(t[0].clone(), options)
+        });
+    }
+}
+
+#[test]
+fn global_average_is_burns() {
+    for shape in [[1, 1, 1, 1], [2, 3, 7, 7], [3, 33, 5, 1]] {
+        let wide = |x: Tensor<2>| x.unsqueeze_dims::<4>(&[2, 3]);
+        check("global_average", &[shape], 1e-6, &|t| wide(global_average(t[0].clone())), &|t| {
+            t[0].clone().mean_dim(3).mean_dim(2)
+        });
+    }
+}
+
+#[test]
+fn updates_are_what_they_are_composed_of() {
+    let device = Device::flex();
+    let of = |seed: u64| noise([1001], seed, &device);
+    let wide = |x: Tensor<1>| x.cast(DType::F64);
+    let values = |x: Tensor<1>| x.into_data().convert::<f64>().try_into_vec::<f64>().expect("f64");
+    let same = |got: Vec<Tensor<1>>, expected: Vec<Tensor<1>>| {
+        for (got, expected) in got.into_iter().zip(expected) {
+            assert_close("update", &values(got), &values(expected), 1e-6);
+        }
+    };
+    for (nesterov, decay) in [(false, 0.0), (true, 1e-2)] {
+        let rule = Sgd { rate: 0.1, momentum: 0.9, nesterov, decay };
+        for old in [None, Some(of(3))] {
+            let expected = sgd(wide(of(1)), wide(of(2)), old.clone().map(wide), rule);
+            same(sgd(of(1), of(2), old, rule).into(), expected.into());
+        }
+    }
+    let rule =
+        AdamW { rate: 0.1, shrink: 0.99, betas: [0.9, 0.99], news: [0.1, 0.01], scale: 2.0, epsilon: 1e-3 };
+    for old in [None, Some([of(3), of(4).abs()])] {
+        let expected = adamw(wide(of(1)), wide(of(2)), old.clone().map(|old| old.map(wide)), rule);
+        same(adamw(of(1), of(2), old, rule).into(), expected.into());
+    }
+    same(vec![average(of(1), of(2), 0.9)], vec![average(wide(of(1)), wide(of(2)), 0.9)]);
 }
 
 #[test]

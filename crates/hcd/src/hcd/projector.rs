@@ -15,7 +15,6 @@ use crate::models::layers::{BatchNorm2d, Conv2d, ConvSpec};
 use crate::models::{Init, Pass, StageFeature, StageShape, global_average};
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 
 /// What brings one stage's feature to width D. One variant a kind of feature.
 #[derive(Module, Debug)]
@@ -144,9 +143,9 @@ impl SepConv {
     /// `x` (B, c_in, H, W) → (B, c_out, ⌈H/2⌉, ⌈W/2⌉)
     pub fn forward(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
         let x = self.pointwise1.forward(self.depthwise1.forward(x)); // (B, c_in, ⌈H/2⌉, ⌈W/2⌉)
-        let x = relu(self.bn1.forward(x, pass));
+        let x = self.bn1.forward_relu(x, pass);
         let x = self.pointwise2.forward(self.depthwise2.forward(x)); // (B, c_out, ⌈H/2⌉, ⌈W/2⌉)
-        relu(self.bn2.forward(x, pass))
+        self.bn2.forward_relu(x, pass)
     }
 }
 

@@ -9,7 +9,6 @@
 use super::config::{Family, in_unit};
 use super::layers::{BatchNorm2d, Conv2d, ConvSpec, Init, Linear, Pass};
 use super::{Backbone, Block, Features, StageFeature, StageShape, global_average};
-use crate::ops::add_relu;
 use burn::module::Module;
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Slice, Tensor};
@@ -93,8 +92,7 @@ impl BasicBlock {
             None => self.subsample(x.clone()),
         };
         let branch = self.bn1.forward_relu(self.conv1.forward(x), pass);
-        let branch = self.bn2.forward(self.conv2.forward(branch), pass);
-        add_relu(pass.drop_path(branch, self.drop_path), shortcut)
+        self.bn2.forward_add_relu(self.conv2.forward(branch), shortcut, self.drop_path, pass)
     }
 
     fn subsample(&self, x: Tensor<4>) -> Tensor<4> {

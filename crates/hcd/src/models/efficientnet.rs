@@ -106,7 +106,7 @@ impl Family for EfficientNetConfig {
 
 /// min(max(BN(conv(x)), 0), 6)
 fn conv_relu6(conv: &Conv2d, bn: &BatchNorm2d, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
-    bn.forward(conv.forward(x), pass).clamp(0.0, 6.0)
+    bn.forward_relu6(conv.forward(x), pass)
 }
 
 /// Depthwise → ReLU6 → 1x1, without expansion.
@@ -167,20 +167,20 @@ impl MobileBlock {
     /// # Shapes
     /// `x` (B, c_in, H, W) → (B, c_out, ⌈H/s⌉, ⌈W/s⌉)
     fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let (shortcut, y) = match self {
+        let (shortcut, last, y) = match self {
             MobileBlock::Separable(block) => {
                 let y = conv_relu6(&block.conv_dw, &block.bn1, x.clone(), pass); // (B, c_in, H/s, W/s)
-                (block.shortcut, block.bn2.forward(block.conv_pw.forward(y), pass))
+                (block.shortcut, &block.bn2, block.conv_pw.forward(y))
             }
             MobileBlock::Inverted(block) => {
                 let y = conv_relu6(&block.conv_pw, &block.bn1, x.clone(), pass); // (B, t·c_in, H, W)
                 let y = conv_relu6(&block.conv_dw, &block.bn2, y, pass); // (B, t·c_in, H/s, W/s)
-                (block.shortcut, block.bn3.forward(block.conv_pwl.forward(y), pass))
+                (block.shortcut, &block.bn3, block.conv_pwl.forward(y))
             }
         };
         match shortcut {
-            Some(drop_path) => x + pass.drop_path(y, drop_path),
-            None => y,
+            Some(drop_path) => last.forward_add(y, x, drop_path, pass),
+            None => last.forward(y, pass),
         }
     }
 }

@@ -35,6 +35,8 @@ pub use resnet::{BlockKind, ResNet, ResNetConfig, Stem};
 pub use swin::{Swin, SwinConfig};
 pub use vit::{Vit, VitConfig};
 
+pub use crate::ops::global_average;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -215,15 +217,6 @@ impl Backbone for Network {
     fn blocks(&self) -> Vec<Block> {
         each_family!(self, network => network.blocks())
     }
-}
-
-/// Mean over height and width.
-///
-/// # Shapes
-/// `map` (B, C, H, W) → (B, C)
-pub fn global_average(map: Tensor<4>) -> Tensor<2> {
-    let [batch, channels, height, width] = map.dims();
-    map.reshape([batch, channels, height * width]).mean_dim(2).squeeze_dim(2)
 }
 
 /// The pixels of a map as tokens, row by row.

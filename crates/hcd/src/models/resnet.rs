@@ -7,11 +7,9 @@
 use super::config::{Family, in_unit};
 use super::layers::{BatchNorm2d, Conv2d, ConvSpec, Init, Linear, Pass};
 use super::{Backbone, Block, Features, StageFeature, StageShape, global_average};
-use crate::ops::add_relu;
+use crate::ops::max_pool2d;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use serde::{Deserialize, Serialize};
 
 /// How images enter the network.
@@ -176,18 +174,18 @@ impl Residual {
             Some((conv, bn)) => bn.forward(conv.forward(x.clone()), pass),
             None => x.clone(),
         };
-        let branch = match self {
+        let (last, branch) = match self {
             Residual::Basic(block) => {
                 let branch = block.bn1.forward_relu(block.conv1.forward(x), pass); // (B, C, H/s, W/s)
-                block.bn2.forward(block.conv2.forward(branch), pass)
+                (&block.bn2, block.conv2.forward(branch))
             }
             Residual::Bottleneck(block) => {
                 let branch = block.bn1.forward_relu(block.conv1.forward(x), pass); // (B, C, H, W)
                 let branch = block.bn2.forward_relu(block.conv2.forward(branch), pass); // (B, C, H/s, W/s)
-                block.bn3.forward(block.conv3.forward(branch), pass) // (B, 4C, H/s, W/s)
+                (&block.bn3, block.conv3.forward(branch)) // (B, 4C, H/s, W/s)
             }
         };
-        add_relu(pass.drop_path(branch, drop_path), shortcut)
+        last.forward_add_relu(branch, shortcut, drop_path, pass)
     }
 }
 
@@ -244,7 +242,7 @@ impl Backbone for ResNet {
     fn forward(&self, images: Tensor<4>, pass: &mut Pass) -> Features {
         let mut x = self.bn1.forward_relu(self.conv1.forward(images), pass);
         if self.config.stem == Stem::Imagenet {
-            x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
+            x = max_pool2d(x, 3, 2, 1); // (B, C, H/4, W/4)
         }
         let mut stages = Vec::with_capacity(4);
         for layer in [&self.layer1, &self.layer2, &self.layer3, &self.layer4] {

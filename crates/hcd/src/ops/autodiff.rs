@@ -9,8 +9,11 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend};
+use burn::backend::{Autodiff, AutodiffBackend, TensorMetadata};
+use hcd_kernels::batch_norm::BatchNorm;
 use hcd_kernels::conv::ConvShape;
+use hcd_kernels::max_pool::PoolShape;
+use hcd_kernels::relu::Rectifier;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -167,19 +170,51 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        epsilon: f64,
-        rectified: bool,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        norm: BatchNorm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [given, added] = [&mean, &shortcut].map(|tensor| tensor.shape().num_elements() > 0);
+        // Where the statistics were given, x is of use for the gradients of weight and bias alone, else overwritten.
+        let keeps_x = !given || weight.is_tracked() || bias.is_tracked();
+        let keeps_y = norm.rectifier != Rectifier::None && (given || added);
         let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        let (bias, bias_node) = bias.into_parts();
-        let (output, mean, variance) =
-            <B as Kernels>::batch_norm(x.clone(), weight.clone(), bias.clone(), epsilon, rectified);
+        let ((bias, bias_node), (shortcut, shortcut_node)) = (bias.into_parts(), shortcut.into_parts());
+        let [mean, variance] = [mean, variance].map(|tensor| tensor.into_primitive());
+        let kept = keeps_x.then(|| x.clone());
+        let (y, mean, variance) =
+            <B as Kernels>::batch_norm(x, weight.clone(), bias.clone(), mean, variance, shortcut, norm);
         let detached = (Self::from_inner(mean.clone()), Self::from_inner(variance.clone()));
-        let inputs = BatchNormInputs { x, weight, bias, mean, variance, epsilon, rectified };
-        let output = record!([x_node, weight_node, bias_node], inputs, output, |inputs, grad, _| {
-            <B as KernelGradients>::batch_norm_backward(inputs, grad).map(Some)
-        });
-        (output, detached.0, detached.1)
+        let inputs = BatchNormInputs {
+            x: kept,
+            weight,
+            bias,
+            mean,
+            variance,
+            y: keeps_y.then(|| y.clone()),
+            given,
+            norm,
+        };
+        let nodes = [x_node, weight_node, bias_node, shortcut_node];
+        let y =
+            record!(nodes, inputs, y, |inputs, grad, needed| B::batch_norm_backward(inputs, grad, needed));
+        (y, detached.0, detached.1)
+    }
+
+    fn max_pool2d(x: FloatTensor<Self>, shape: PoolShape) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let (output, places) = B::max_pool2d_with_places(x, shape);
+        record!([node], (places, shape), output, |(places, shape), grad, _| {
+            [Some(B::max_pool2d_backward(places, grad, shape))]
+        })
+    }
+
+    fn global_average(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let size = [x.shape()[2], x.shape()[3]];
+        let output = <B as Kernels>::global_average(x);
+        record!([node], size, output, |size, grad, _| [Some(B::global_average_backward(grad, size))])
     }
 
     fn add_relu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {

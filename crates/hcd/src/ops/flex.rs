@@ -1,14 +1,17 @@
-//! The kernels on Flex tensors: contiguous f32 in, new f32 out; a gradient that nobody else holds is overwritten.
+//! The kernels on Flex tensors: contiguous f32 in, new f32 out; a gradient, or a map to be normalised, that nobody else
+//! holds is overwritten.
 
 use super::{BatchNormInputs, KernelGradients, Kernels, Windows};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape};
-use hcd_kernels::batch_norm::{self, BatchNorm};
+use hcd_kernels::batch_norm::{self, BatchNorm, Channels};
 use hcd_kernels::conv::{self, ConvShape};
 use hcd_kernels::gemm::Activation;
 use hcd_kernels::linear::{self, Mix};
-use hcd_kernels::{attention, gelu, layer_norm, memory, relu};
+use hcd_kernels::max_pool::{self, PoolShape};
+use hcd_kernels::relu::{self, Rectifier};
+use hcd_kernels::{attention, average, gelu, layer_norm, memory};
 use std::sync::Arc;
 
 impl Kernels for Flex {
@@ -63,17 +66,38 @@ impl Kernels for Flex {
         x: FlexTensor,
         weight: FlexTensor,
         bias: FlexTensor,
-        epsilon: f64,
-        rectified: bool,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        shortcut: FlexTensor,
+        norm: BatchNorm,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
-        let norm = batch_norm_of(&x, epsilon, rectified);
-        let (mut mean, mut variance) = (vec![0.0; norm.channels], vec![0.0; norm.channels]);
-        let y = filled(x.shape(), |y| {
-            let (weight, bias) = (values(&weight), values(&bias));
-            batch_norm::forward(&norm, values(&x), weight, bias, y, &mut mean, &mut variance);
+        let x = contiguous(x);
+        let [weight, bias, mean, variance, shortcut] =
+            [weight, bias, mean, variance, shortcut].map(contiguous);
+        let (mean, variance) = match is_none(&mean) {
+            false => (mean, variance),
+            true => {
+                let (mut mean, mut variance) = (vec![0.0; norm.channels], vec![0.0; norm.channels]);
+                batch_norm::moments(&norm, values(&x), &mut mean, &mut variance);
+                (tensor(mean, weight.shape()), tensor(variance, weight.shape()))
+            }
+        };
+        let y = over(x, |x, y| {
+            let channels = channels(&weight, &bias, &mean, &variance);
+            batch_norm::forward(&norm, x, &channels, (!is_none(&shortcut)).then(|| values(&shortcut)), y);
         });
-        (y, tensor(mean, weight.shape()), tensor(variance, weight.shape()))
+        (y, mean, variance)
+    }
+
+    fn max_pool2d(x: FlexTensor, shape: PoolShape) -> FlexTensor {
+        let x = contiguous(x);
+        filled(map_shape(&x, shape.out_size()), |y| max_pool::forward(&shape, values(&x), y))
+    }
+
+    fn global_average(x: FlexTensor) -> FlexTensor {
+        let x = contiguous(x);
+        let [images, channels, height, width] = [0, 1, 2, 3].map(|axis| x.shape()[axis]);
+        filled(Shape::from([images, channels]), |y| average::forward(height * width, values(&x), y))
     }
 
     fn add_relu(a: FlexTensor, b: FlexTensor) -> FlexTensor {
@@ -179,29 +203,59 @@ impl KernelGradients for Flex {
         [dweight, tensor(dbias, Shape::from([shape.out_channels]))]
     }
 
-    fn batch_norm_backward(inputs: BatchNormInputs<Flex>, grad: FlexTensor) -> [FlexTensor; 3] {
-        let BatchNormInputs { x, weight, bias, mean, variance, epsilon, rectified } = inputs;
-        let (x, mut grad) = (contiguous(x), contiguous(grad));
+    fn batch_norm_backward(
+        inputs: BatchNormInputs<Flex>,
+        grad: FlexTensor,
+        needed: [bool; 4],
+    ) -> [Option<FlexTensor>; 4] {
+        let BatchNormInputs { x, weight, bias, mean, variance, y, given, mut norm } = inputs;
         let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(contiguous);
-        let norm = batch_norm_of(&x, epsilon, rectified);
+        let channels = channels(&weight, &bias, &mean, &variance);
+        let (x, mut grad) = (x.map(contiguous), contiguous(grad));
+        if let Some(y) = y.map(contiguous) {
+            relu::backward(norm.rectifier, values(&y), grad.storage_mut());
+            norm.rectifier = Rectifier::None;
+        }
+        // Held twice from here on, the gradient is not overwritten.
+        let shortcut = needed[3].then(|| grad.clone());
         let (mut dweight, mut dbias) = (vec![0.0; norm.channels], vec![0.0; norm.channels]);
-        batch_norm::backward(
-            &norm,
-            values(&x),
-            values(&weight),
-            values(&bias),
-            values(&mean),
-            values(&variance),
-            grad.storage_mut(),
-            &mut dweight,
-            &mut dbias,
-        );
-        [grad, tensor(dweight, weight.shape()), tensor(dbias, weight.shape())]
+        let dx = match (&x, given) {
+            (Some(x), false) => Some(over(grad, |grad, dx| {
+                batch_norm::backward(&norm, values(x), &channels, grad, dx, &mut dweight, &mut dbias);
+            })),
+            _ => {
+                if let (Some(x), [_, true, _, _] | [_, _, true, _]) = (&x, needed) {
+                    let grad = values(&grad);
+                    batch_norm::parameter_grads(&norm, values(x), &channels, grad, &mut dweight, &mut dbias);
+                }
+                needed[0]
+                    .then(|| over(grad, |grad, dx| batch_norm::backward_given(&norm, &channels, grad, dx)))
+            }
+        };
+        [dx, Some(tensor(dweight, weight.shape())), Some(tensor(dbias, weight.shape())), shortcut]
+    }
+
+    fn max_pool2d_with_places(x: FlexTensor, shape: PoolShape) -> (FlexTensor, Arc<[u8]>) {
+        let x = contiguous(x);
+        let out = map_shape(&x, shape.out_size());
+        let mut places = vec![0; out.num_elements()];
+        let y = filled(out, |y| max_pool::forward_with_places(&shape, values(&x), y, &mut places));
+        (y, places.into())
+    }
+
+    fn max_pool2d_backward(places: Arc<[u8]>, grad: FlexTensor, shape: PoolShape) -> FlexTensor {
+        let grad = contiguous(grad);
+        filled(map_shape(&grad, shape.size), |dx| max_pool::backward(&shape, &places, values(&grad), dx))
+    }
+
+    fn global_average_backward(grad: FlexTensor, size: [usize; 2]) -> FlexTensor {
+        let grad = contiguous(grad);
+        filled(map_shape(&grad, size), |dx| average::backward(size[0] * size[1], values(&grad), dx))
     }
 
     fn add_relu_backward(y: FlexTensor, grad: FlexTensor) -> FlexTensor {
         let (y, mut grad) = (contiguous(y), contiguous(grad));
-        relu::backward(values(&y), grad.storage_mut());
+        relu::backward(Rectifier::Relu, values(&y), grad.storage_mut());
         grad
     }
 }
@@ -233,9 +287,24 @@ fn conv_output(shape: &ConvShape) -> Shape {
     Shape::from([shape.images, shape.out_channels, height, width])
 }
 
-fn batch_norm_of(x: &FlexTensor, epsilon: f64, relu: bool) -> BatchNorm {
-    let dims = x.shape();
-    BatchNorm { channels: dims[1], area: dims[2] * dims[3], epsilon: epsilon as f32, relu }
+fn channels<'a>(
+    weight: &'a FlexTensor,
+    bias: &'a FlexTensor,
+    mean: &'a FlexTensor,
+    variance: &'a FlexTensor,
+) -> Channels<'a> {
+    let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(values);
+    Channels { weight, bias, mean, variance }
+}
+
+/// Whether this stands for no tensor.
+fn is_none(x: &FlexTensor) -> bool {
+    x.shape().num_elements() == 0
+}
+
+/// Images and channels of a tensor, with this height and width.
+fn map_shape(like: &FlexTensor, [height, width]: [usize; 2]) -> Shape {
+    Shape::from([like.shape()[0], like.shape()[1], height, width])
 }
 
 fn attention_input<'a>(
@@ -255,6 +324,15 @@ fn attention_input<'a>(
 /// Row-major from the start of its storage; without a copy where it is so already.
 fn contiguous(x: FlexTensor) -> FlexTensor {
     x.to_contiguous()
+}
+
+/// What `fill` writes: over `x`, given as none, where nobody else holds it; else into a new tensor.
+fn over(mut x: FlexTensor, fill: impl FnOnce(Option<&[f32]>, &mut [f32])) -> FlexTensor {
+    if x.is_unique() {
+        fill(None, x.storage_mut());
+        return x;
+    }
+    filled(x.shape(), |y| fill(Some(values(&x)), y))
 }
 
 /// The numbers of a [`contiguous`] tensor.

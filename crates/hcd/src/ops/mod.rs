@@ -7,28 +7,36 @@
 
 mod attention;
 mod autodiff;
+mod average;
 mod batch_norm;
 mod conv;
 mod flex;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod max_pool;
 mod relu;
 pub mod tally;
+pub mod update;
 
 pub use attention::{attention, window_attention};
-pub use batch_norm::{Normalised, batch_norm_train};
+pub use average::global_average;
+pub use batch_norm::{Affine, Normalised, batch_norm_given, batch_norm_train};
 pub use conv::conv2d;
 pub use gelu::gelu;
 pub use hcd_kernels::attention::Windows;
+pub use hcd_kernels::relu::Rectifier;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_gelu, mix};
+pub use max_pool::max_pool2d;
 pub use relu::add_relu;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Tensor};
+use hcd_kernels::batch_norm::BatchNorm;
 use hcd_kernels::conv::ConvShape;
+use hcd_kernels::max_pool::PoolShape;
 use std::sync::Arc;
 
 /// Operations with a kernel, f32 only.
@@ -83,14 +91,23 @@ pub trait Kernels: Backend {
         shape: ConvShape,
     ) -> FloatTensor<Self>;
 
-    /// Output, mean and variance: see [`batch_norm_train`].
+    /// Output, mean and variance: see [`batch_norm_train`], and [`batch_norm_given`] where the two are given. What has no
+    /// numbers stands for none.
     fn batch_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        epsilon: f64,
-        rectified: bool,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        norm: BatchNorm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// See [`max_pool2d`].
+    fn max_pool2d(x: FloatTensor<Self>, shape: PoolShape) -> FloatTensor<Self>;
+
+    /// See [`global_average`].
+    fn global_average(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// See [`add_relu`].
     fn add_relu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -147,8 +164,22 @@ pub trait KernelGradients: Backend {
         shape: ConvShape,
     ) -> [FloatTensor<Self>; 2];
 
-    /// Gradients of x, weight and bias.
-    fn batch_norm_backward(inputs: BatchNormInputs<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3];
+    /// Gradients of x, weight, bias and shortcut, those that are needed.
+    fn batch_norm_backward(
+        inputs: BatchNormInputs<Self>,
+        grad: FloatTensor<Self>,
+        needed: [bool; 4],
+    ) -> [Option<FloatTensor<Self>>; 4];
+
+    /// The maxima, and each one's place in its window.
+    fn max_pool2d_with_places(x: FloatTensor<Self>, shape: PoolShape) -> (FloatTensor<Self>, Arc<[u8]>);
+
+    /// Gradient of x.
+    fn max_pool2d_backward(places: Arc<[u8]>, grad: FloatTensor<Self>, shape: PoolShape)
+    -> FloatTensor<Self>;
+
+    /// Gradient of x, of this height and width.
+    fn global_average_backward(grad: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self>;
 
     /// Gradient of a, and of b, from the output `y`.
     fn add_relu_backward(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -157,8 +188,8 @@ pub trait KernelGradients: Backend {
 /// What the backward pass of batch normalisation reads.
 #[derive(Debug, Clone)]
 pub struct BatchNormInputs<B: Backend> {
-    /// (B, C, H, W)
-    pub x: FloatTensor<B>,
+    /// (B, C, H, W); none where only the gradients of x and shortcut are wanted, and the statistics were given.
+    pub x: Option<FloatTensor<B>>,
     /// (C)
     pub weight: FloatTensor<B>,
     /// (C)
@@ -167,10 +198,12 @@ pub struct BatchNormInputs<B: Backend> {
     pub mean: FloatTensor<B>,
     /// (C)
     pub variance: FloatTensor<B>,
-    /// ε.
-    pub epsilon: f64,
-    /// Whether max(y, 0) followed.
-    pub rectified: bool,
+    /// The output (B, C, H, W), where it tells what was clipped, and not x.
+    pub y: Option<FloatTensor<B>>,
+    /// Whether mean and variance were given, and not those of the batch.
+    pub given: bool,
+    /// Sizes, ε, clipping.
+    pub norm: BatchNorm,
 }
 
 /// Whether the kernels take this tensor: f32 on Flex, with or without autodiff.
@@ -181,4 +214,9 @@ fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
         device => matches!(device, DispatchDevice::Flex(_)),
     };
     on_flex && x.dtype() == DType::F32
+}
+
+/// Whether the kernels take this tensor, and no graph follows it.
+fn has_plain_kernels<const D: usize>(x: &Tensor<D>) -> bool {
+    matches!(x.device().as_dispatch(), DispatchDevice::Flex(_)) && x.dtype() == DType::F32
 }

@@ -4,6 +4,7 @@
 
 use crate::models::Parameters;
 use crate::models::weights::TensorMap;
+use crate::ops::update::average;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
@@ -31,8 +32,8 @@ impl Ema {
     /// Takes in the module's present weights.
     pub fn follow<M: Module>(&mut self, module: &M) {
         for tensor in module.named() {
-            if let Some(mean) = self.mean.get_mut(&tensor.name) {
-                *mean = mean.clone() * self.decay + tensor.value * (1.0 - self.decay);
+            if let Some(mean) = self.mean.remove(&tensor.name) {
+                self.mean.insert(tensor.name, average(mean, tensor.value, self.decay));
             }
         }
     }

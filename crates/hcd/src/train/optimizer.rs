@@ -8,6 +8,7 @@
 
 use crate::models::Parameters;
 use crate::models::weights::{HostTensor, TensorMap};
+use crate::ops::update::{self, AdamW, Sgd};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -192,34 +193,34 @@ impl Optimizer {
         match self.config {
             OptimizerConfig::Sgd { momentum, nesterov, weight_decay, decay_norms_and_biases, .. } => {
                 let decay = if decays || decay_norms_and_biases { weight_decay } else { 0.0 };
-                let direction = if decay == 0.0 { gradient } else { gradient + value.clone() * decay };
                 if momentum == 0.0 {
+                    let direction = if decay == 0.0 { gradient } else { gradient + value.clone() * decay };
                     return value - direction * lr;
                 }
-                let velocity = match self.first.remove(&name) {
-                    None => direction.clone(),
-                    Some(velocity) => velocity * momentum + direction.clone(),
-                };
-                self.first.insert(name, velocity.clone());
-                let step = if nesterov { direction + velocity * momentum } else { velocity };
-                value - step * lr
+                let [rate, momentum, decay] = [lr, momentum, decay].map(|number| number as f32);
+                let rule = Sgd { rate, momentum, nesterov, decay };
+                let [value, velocity] = update::sgd(value, gradient, self.first.remove(&name), rule);
+                self.first.insert(name, velocity);
+                value
             }
             OptimizerConfig::AdamW {
                 betas: [b1, b2], epsilon, weight_decay, decay_norms_and_biases, ..
             } => {
                 let decay = if decays || decay_norms_and_biases { weight_decay } else { 0.0 };
-                let fade = |old: Option<Tensor<1>>, beta: f64, new: Tensor<1>| match old {
-                    None => new * (1.0 - beta),
-                    Some(old) => old * beta + new * (1.0 - beta),
+                let [bias1, bias2] = [b1, b2].map(|beta| 1.0 - beta.powf(self.steps as f64));
+                let rule = AdamW {
+                    rate: (lr / bias1) as f32,
+                    shrink: (1.0 - lr * decay) as f32,
+                    betas: [b1 as f32, b2 as f32],
+                    news: [(1.0 - b1) as f32, (1.0 - b2) as f32],
+                    scale: (1.0 / bias2.sqrt()) as f32,
+                    epsilon: epsilon as f32,
                 };
-                let mean = fade(self.first.remove(&name), b1, gradient.clone());
-                let square = fade(self.second.remove(&name), b2, gradient.square());
-                self.first.insert(name.clone(), mean.clone());
-                self.second.insert(name, square.clone());
-                let bias1 = 1.0 - b1.powf(self.steps as f64);
-                let bias2 = 1.0 - b2.powf(self.steps as f64);
-                let step = mean / (square.sqrt() / bias2.sqrt() + epsilon) * (lr / bias1);
-                value * (1.0 - lr * decay) - step
+                let means = self.first.remove(&name).zip(self.second.remove(&name)).map(Into::into);
+                let [value, mean, square] = update::adamw(value, gradient, means, rule);
+                self.first.insert(name.clone(), mean);
+                self.second.insert(name, square);
+                value
             }
         }
     }

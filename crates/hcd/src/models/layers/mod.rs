@@ -37,6 +37,11 @@ impl Pass<'_> {
         matches!(self, Pass::Train(_))
     }
 
+    /// Whether stochastic depth or dropout of this rate changes anything.
+    pub fn drops(&self, rate: f64) -> bool {
+        rate != 0.0 && !matches!(self, Pass::Eval)
+    }
+
     /// Stochastic depth (Huang et al. 2016): drops a residual branch per sample with probability `rate`,
     /// and scales the kept ones by 1 / (1 − rate). Identity in evaluation.
     ///

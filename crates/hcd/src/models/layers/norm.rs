@@ -5,11 +5,9 @@
 //! over the last axis.
 
 use super::{Init, Pass};
-use crate::ops::{batch_norm_train, layer_norm, tally};
+use crate::ops::{Affine, Rectifier, add_relu, batch_norm_given, batch_norm_train, layer_norm, tally};
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
-use burn::tensor::module::batch_norm;
 
 /// PyTorch's ε.
 const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -52,7 +50,7 @@ impl BatchNorm2d {
     /// # Shapes
     /// `x` (B, C, H, W) → (B, C, H, W)
     pub fn forward(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        self.normalise(x, pass, false)
+        self.normalise(x, None, Rectifier::None, pass)
     }
 
     /// max(y, 0) of what [`BatchNorm2d::forward`] gives.
@@ -60,10 +58,61 @@ impl BatchNorm2d {
     /// # Shapes
     /// `x` (B, C, H, W) → (B, C, H, W)
     pub fn forward_relu(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        self.normalise(x, pass, true)
+        self.normalise(x, None, Rectifier::Relu, pass)
     }
 
-    fn normalise(&self, x: Tensor<4>, pass: &Pass, rectified: bool) -> Tensor<4> {
+    /// min(max(y, 0), 6) of what [`BatchNorm2d::forward`] gives.
+    ///
+    /// # Shapes
+    /// `x` (B, C, H, W) → (B, C, H, W)
+    pub fn forward_relu6(&self, x: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        self.normalise(x, None, Rectifier::Relu6, pass)
+    }
+
+    /// The end of a residual branch of that stochastic depth: the sum of shortcut and what [`BatchNorm2d::forward`]
+    /// gives.
+    ///
+    /// # Shapes
+    /// `x`, `shortcut` (B, C, H, W) → (B, C, H, W)
+    pub fn forward_add(
+        &self,
+        x: Tensor<4>,
+        shortcut: Tensor<4>,
+        drop_path: f64,
+        pass: &mut Pass,
+    ) -> Tensor<4> {
+        if pass.drops(drop_path) {
+            let branch = self.forward(x, pass);
+            return pass.drop_path(branch, drop_path) + shortcut;
+        }
+        self.normalise(x, Some(shortcut), Rectifier::None, pass)
+    }
+
+    /// max(y, 0) of what [`BatchNorm2d::forward_add`] gives.
+    ///
+    /// # Shapes
+    /// `x`, `shortcut` (B, C, H, W) → (B, C, H, W)
+    pub fn forward_add_relu(
+        &self,
+        x: Tensor<4>,
+        shortcut: Tensor<4>,
+        drop_path: f64,
+        pass: &mut Pass,
+    ) -> Tensor<4> {
+        if pass.drops(drop_path) {
+            let branch = self.forward(x, pass);
+            return add_relu(pass.drop_path(branch, drop_path), shortcut);
+        }
+        self.normalise(x, Some(shortcut), Rectifier::Relu, pass)
+    }
+
+    fn normalise(
+        &self,
+        x: Tensor<4>,
+        shortcut: Option<Tensor<4>>,
+        rectifier: Rectifier,
+        pass: &Pass,
+    ) -> Tensor<4> {
         let (shape, id) = (x.dims(), self.weight.id);
         if let Some(y) = tally::stand_in("BatchNorm2d", Some(id), shape, shape.iter().product(), &x.device())
         {
@@ -73,14 +122,14 @@ impl BatchNorm2d {
         let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
         // A frozen layer keeps its statistics, too: where nothing is learned, nothing is remembered.
         let frozen = weight.device().is_autodiff() && !weight.is_require_grad();
+        let affine = Affine { weight, bias, epsilon: self.epsilon, rectifier };
         if frozen || !pass.uses_batch_statistics() {
-            let y = batch_norm(x, weight, bias, mean, var, self.epsilon);
-            return if rectified { relu(y) } else { y };
+            return batch_norm_given(x, affine, [mean, var], shortcut);
         }
         let [batch, _, height, width] = x.dims();
         let count = (batch * height * width) as f64;
         let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
-        let result = batch_norm_train(x, weight, bias, self.epsilon, rectified);
+        let result = batch_norm_train(x, affine, shortcut);
         let follow = |running: Tensor<1>, seen: Tensor<1>, scale: f64| {
             running * (1.0 - BATCH_NORM_MOMENTUM) + seen * (BATCH_NORM_MOMENTUM * scale)
         };
