@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn every_number_goes_to_its_place() {
-        for (rows, columns) in [(0, 3), (1, 1), (3, 0), (7, 5), (16, 16), (17, 15), (32, 48), (5, 33), (49, 14)] {
+        for (rows, columns) in
+            [(0, 3), (1, 1), (3, 0), (7, 5), (16, 16), (17, 15), (32, 48), (5, 33), (49, 14)]
+        {
             let (from_step, to_step) = (columns + 2, rows + 3);
             let from = noise(rows * from_step, 1);
             let mut to = vec![7.0; columns * to_step];

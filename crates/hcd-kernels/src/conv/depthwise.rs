@@ -61,9 +61,7 @@ pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &m
         .flat_map(|&row| column_places.iter().map(move |&column| (row, column)))
         .filter(|(row, column)| row.count * column.count > 0)
         .map(|(row, column)| {
-            let taps = |o: usize| {
-                (0..row.taps).flat_map(move |t| (0..column.taps).map(move |u| (o, t, u)))
-            };
+            let taps = |o: usize| (0..row.taps).flat_map(move |t| (0..column.taps).map(move |u| (o, t, u)));
             let all: Vec<_> = (0..outputs).flat_map(taps).collect();
             let offset = |&(o, t, u): &(usize, usize, usize)| {
                 (o * size + (row.first + down.before - t) * across.step) + column.first + across.before - u

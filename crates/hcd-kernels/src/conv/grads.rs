@@ -142,24 +142,28 @@ impl Job {
         let corner = [corner[0].saturating_sub(row.taps), corner[1].saturating_sub(column.taps)];
         let starts = (0..images).flat_map(|image| {
             (0..row.count).flat_map(move |i| {
-                (0..column.count)
-                    .map(move |j| image * plane + (corner[0] + i) * across.step + corner[1] + j)
+                (0..column.count).map(move |j| image * plane + (corner[0] + i) * across.step + corner[1] + j)
             })
         });
         let [kernel_rows, kernel_columns] = shape.kernel;
         let kernel = kernel_rows * kernel_columns;
         let places: Vec<usize> = taps
             .iter()
-            .map(|&(t, u)| {
-                (row.at + t * shape.stride[0]) * kernel_columns + column.at + u * shape.stride[1]
-            })
+            .map(|&(t, u)| (row.at + t * shape.stride[0]) * kernel_columns + column.at + u * shape.stride[1])
             .collect();
         // Rows (o, tap) of a panel: for each o the weight (inputs, kernel) turned, those taps that count.
         let panels = |weight: &[f32]| {
             Panels::built(outputs * taps.len(), inputs, |first, width, panel| {
                 let mut turned = vec![0.0; kernel * width];
                 for o in 0..outputs {
-                    transpose(&weight[(o * inputs + first) * kernel..], kernel, width, kernel, &mut turned, width);
+                    transpose(
+                        &weight[(o * inputs + first) * kernel..],
+                        kernel,
+                        width,
+                        kernel,
+                        &mut turned,
+                        width,
+                    );
                     for (tap, &place) in places.iter().enumerate() {
                         let to = (o * places.len() + tap) * WIDTH;
                         panel[to..to + width].copy_from_slice(&turned[place * width..][..width]);
@@ -188,9 +192,17 @@ impl Job {
         let starts = &self.starts[..images * area];
         let weights = &self.weights[group];
         if area == in_area {
-            return multiply(planes, starts, &self.offsets, weights, Bias::None, room, |first, count, product| {
-                put(product, [first, count], [self.inputs, area], dx, step);
-            });
+            return multiply(
+                planes,
+                starts,
+                &self.offsets,
+                weights,
+                Bias::None,
+                room,
+                |first, count, product| {
+                    put(product, [first, count], [self.inputs, area], dx, step);
+                },
+            );
         }
         multiply(planes, starts, &self.offsets, weights, Bias::None, room, |first, count, product| {
             turned.resize(self.inputs * count, 0.0);
@@ -252,13 +264,28 @@ pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &
     // (tap, input, output) → (output, input, tap)
     let mut total = vec![0.0; dweight.len()];
     sum_parts(&sums, &mut total);
-    dweight.par_chunks_mut(inputs * kernel).enumerate().for_each_init(Vec::new, |by_tap, (o, dweight)| {
-        let (group, o) = (o / outputs, o % outputs);
-        let total = &total[group * outputs * shape.taps()..][..outputs * shape.taps()];
-        by_tap.clear();
-        by_tap.extend(total.iter().skip(o).step_by(outputs).copied());
-        transpose(by_tap, inputs, kernel, inputs, dweight, kernel);
-    });
+    let per_output = inputs * kernel;
+    dweight.par_chunks_mut(outputs * per_output).zip(total.par_chunks(outputs * per_output)).for_each(
+        |(dweight, total)| {
+            dweight.par_chunks_mut(LANES * per_output).enumerate().for_each_init(
+                Vec::new,
+                |by_tap, (index, dweight)| {
+                    let count = dweight.len() / per_output;
+                    let total = &total[index * LANES..];
+                    if kernel == 1 {
+                        return transpose(total, outputs, inputs, count, dweight, inputs);
+                    }
+                    by_tap.resize(count * per_output, 0.0);
+                    transpose(total, outputs, per_output, count, by_tap, per_output);
+                    for (by_tap, dweight) in
+                        by_tap.chunks_exact(per_output).zip(dweight.chunks_exact_mut(per_output))
+                    {
+                        transpose(by_tap, inputs, kernel, inputs, dweight, kernel);
+                    }
+                },
+            );
+        },
+    );
 }
 
 /// Images with margins whose channels lie side by side: (image, row, column, channel).

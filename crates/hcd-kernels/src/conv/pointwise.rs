@@ -9,7 +9,8 @@ use rayon::prelude::*;
 pub(super) fn suits(shape: &ConvShape) -> bool {
     let [height, width] = shape.out_size();
     let area = height * width;
-    (shape.kernel, shape.padding, shape.groups) == ([1, 1], [0, 0], 1) && area.next_multiple_of(WIDTH) * 6 <= area * 7
+    (shape.kernel, shape.padding, shape.groups) == ([1, 1], [0, 0], 1)
+        && area.next_multiple_of(WIDTH) * 6 <= area * 7
 }
 
 /// See [`super::forward`].
@@ -33,7 +34,8 @@ pub(super) fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option
 pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
     let [height, width] = shape.out_size();
     let (in_area, area) = (shape.size[0] * shape.size[1], height * width);
-    let images = dx.par_chunks_mut(shape.in_channels * in_area).zip(grad.par_chunks(shape.out_channels * area));
+    let images =
+        dx.par_chunks_mut(shape.in_channels * in_area).zip(grad.par_chunks(shape.out_channels * area));
     images.for_each_init(
         || (Panels::default(), Vec::new(), Vec::new()),
         |(panels, scratch, kept), (dx, grad)| {

@@ -19,8 +19,8 @@ use crate::transpose::transpose;
 use multiply::{over_channels, over_tiles};
 use rayon::prelude::*;
 use stage::Stage;
-use transforms::{Input, Output, OutputGrad, Weight, WeightGrad, both};
 use std::sync::LazyLock;
+use transforms::{Input, Output, OutputGrad, Weight, WeightGrad, both};
 
 /// Pixels of a tile, down and across.
 const SIDE: usize = 4;
@@ -86,13 +86,8 @@ impl Layer {
 /// See [`super::forward`].
 pub(super) fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     let (inputs, outputs) = (shape.in_channels, shape.out_channels);
-    let layer = Layer {
-        inputs,
-        outputs,
-        in_size: shape.size,
-        out_size: shape.out_size(),
-        padding: shape.padding,
-    };
+    let layer =
+        Layer { inputs, outputs, in_size: shape.size, out_size: shape.out_size(), padding: shape.padding };
     let weights = Weights::new(inputs, outputs, |channel| (channel * 9, inputs * 9), false, weight);
     run(&layer, x, &weights, bias, y);
 }
@@ -169,7 +164,8 @@ impl Room {
 /// Image and row of tiles, for every one of some images, in bands.
 fn bands(layer: &Layer, images: usize) -> Vec<Vec<(usize, usize)>> {
     let [down, across] = layer.tiles();
-    let rows: Vec<(usize, usize)> = (0..images).flat_map(|image| (0..down).map(move |row| (image, row))).collect();
+    let rows: Vec<(usize, usize)> =
+        (0..images).flat_map(|image| (0..down).map(move |row| (image, row))).collect();
     rows.chunks((layer.band() / across).max(1)).map(<[_]>::to_vec).collect()
 }
 
@@ -190,7 +186,9 @@ fn run(layer: &Layer, x: &[f32], weights: &Weights, bias: Option<&[f32]>, y: &mu
                 let points = room.inputs.chunks_exact(room.inputs.len() / POINTS);
                 let products = room.products.chunks_exact_mut(panels * tiles * WIDTH);
                 for (point, (inputs, products)) in points.zip(products).enumerate() {
-                    for (weights, products) in weights.panels(point).zip(products.chunks_exact_mut(tiles * WIDTH)) {
+                    for (weights, products) in
+                        weights.panels(point).zip(products.chunks_exact_mut(tiles * WIDTH))
+                    {
                         over_channels(inputs, weights, products);
                     }
                 }

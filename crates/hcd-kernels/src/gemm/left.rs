@@ -44,7 +44,10 @@ impl<'a> Left<'a> {
     pub(crate) fn runs(values: &'a [f32], starts: &'a [usize], offsets: &'a [usize]) -> Self {
         let last = |places: &[usize]| places.iter().copied().max().unwrap_or(0);
         let end = last(starts) + last(offsets) + LANES;
-        assert!(end <= values.len() || starts.is_empty() || offsets.is_empty(), "Left: runs beyond the values");
+        assert!(
+            end <= values.len() || starts.is_empty() || offsets.is_empty(),
+            "Left: runs beyond the values"
+        );
         let order = Order::Runs { starts, offsets };
         Self { values, rows: starts.len(), depth: offsets.len(), order }
     }

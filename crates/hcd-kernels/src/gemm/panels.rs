@@ -50,7 +50,11 @@ impl Panels {
         let depth = x.len().checked_div(columns).unwrap_or(0);
         assert_eq!(x.len(), depth * columns, "Panels: the matrix is not (depth, {columns})");
         Self::built(depth, columns, |first, width, panel| {
-            copy_lines(Lines { count: depth, length: width, from_step: columns, to_step: WIDTH, stride: 1 }, &x[first..], panel);
+            copy_lines(
+                Lines { count: depth, length: width, from_step: columns, to_step: WIDTH, stride: 1 },
+                &x[first..],
+                panel,
+            );
         })
     }
 
@@ -62,7 +66,11 @@ impl Panels {
         for (index, panel) in self.values.chunks_mut((depth * WIDTH).max(1)).enumerate() {
             let first = index * WIDTH;
             let length = WIDTH.min(columns - first);
-            copy_lines(Lines { count: depth, length, from_step: columns, to_step: WIDTH, stride: 1 }, &x[first..], panel);
+            copy_lines(
+                Lines { count: depth, length, from_step: columns, to_step: WIDTH, stride: 1 },
+                &x[first..],
+                panel,
+            );
         }
     }
 

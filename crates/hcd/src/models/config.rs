@@ -87,7 +87,8 @@ impl ModelConfig {
     /// # Errors
     /// With one line where the network takes others alone.
     pub fn check_images(&self, images: ImageShape) -> std::result::Result<(), String> {
-        let (channels, smallest) = (self.in_channels(), each_config!(self, config => config.smallest_image()));
+        let (channels, smallest) =
+            (self.in_channels(), each_config!(self, config => config.smallest_image()));
         let wanted = match self.image_size() {
             Some(side) => format!("{channels}x{side}x{side}"),
             None => format!("{channels} channels and at least {smallest}x{smallest} pixels"),

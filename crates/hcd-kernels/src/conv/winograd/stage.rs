@@ -31,7 +31,14 @@ impl Stage {
             to[..left * lanes].fill(0.0);
             to[(left + length) * lanes..].fill(0.0);
             // What is in lanes beyond the channels is nobody's: no lane is mixed with another.
-            transpose(&x[line * width..], height * width, layer.inputs, length, &mut to[left * lanes..], lanes);
+            transpose(
+                &x[line * width..],
+                height * width,
+                layer.inputs,
+                length,
+                &mut to[left * lanes..],
+                lanes,
+            );
         }
     }
 
