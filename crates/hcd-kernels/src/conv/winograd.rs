@@ -8,19 +8,19 @@
 //! Lavin & Gray 2016, Fast algorithms for convolutional neural networks, <https://arxiv.org/abs/1509.09308>.
 
 mod multiply;
+mod points;
 mod stage;
 mod transforms;
 
 use super::ConvShape;
 use crate::gemm::WIDTH;
-use crate::lanes::{LANES, Lanes, Vector};
+use crate::lanes::LANES;
 use crate::memory;
-use crate::transpose::transpose;
 use multiply::{over_channels, over_tiles};
+use points::{Products, transform_grad, transform_input, transform_output, transform_sums, transform_weight};
 use rayon::prelude::*;
 use stage::Stage;
 use std::sync::LazyLock;
-use transforms::{Input, Output, OutputGrad, Weight, WeightGrad, both};
 
 /// Pixels of a tile, down and across.
 const SIDE: usize = 4;
@@ -202,15 +202,6 @@ fn run(layer: &Layer, x: &[f32], weights: &Weights, bias: Option<&[f32]>, y: &mu
     );
 }
 
-/// The products of all points: (point, panel, tile, 32).
-#[derive(Clone, Copy)]
-struct Products<'a> {
-    values: &'a [f32],
-    tiles: usize,
-    /// The tile that a row begins with.
-    first: usize,
-}
-
 /// The largest sum of the weight's gradient over points and panels, in numbers, of which there is more than one.
 const SUM: usize = 2_500_000;
 
@@ -269,174 +260,6 @@ fn sum_part(layer: &Layer, x: &[f32], grad: &[f32], first: usize, sums: &mut [f3
             for (sums, grads) in sums.chunks_exact_mut(panel).zip(grads.chunks_exact(tiles * WIDTH)) {
                 let sums = &mut sums[point * layer.inputs * WIDTH..][..layer.inputs * WIDTH];
                 over_tiles(inputs, grads.as_chunks::<LANES>().0.as_chunks::<2>().0, sums, index > 0);
-            }
-        }
-    }
-}
-
-for_each_level! {
-    fn transform_weight(
-        from: &[f32], step: usize, count: usize, turned: bool, to: &mut [[Lanes; 2]], half: usize, channel: usize,
-    ) = transform_weight_body
-}
-for_each_level! {
-    fn transform_input(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) = transform_input_body
-}
-for_each_level! {
-    fn transform_grad(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) = transform_grad_body
-}
-for_each_level! {
-    fn transform_output(
-        from: Products, layer: &Layer, row: usize, bias: Option<&[f32]>, y: &mut [f32],
-    ) = transform_output_body
-}
-for_each_level! {
-    fn transform_sums(parts: &[&[f32]], inputs: usize, dweight: &mut [f32]) = transform_sums_body
-}
-
-/// `count` kernels, `step` apart, become half a row of every point of a panel (point, depth, 32).
-#[inline(always)]
-fn transform_weight_body<V: Vector>(
-    from: &[f32],
-    step: usize,
-    count: usize,
-    turned: bool,
-    to: &mut [[Lanes; 2]],
-    half: usize,
-    channel: usize,
-) {
-    let mut kernel = [[0.0; LANES]; 9];
-    transpose(from, step, count, 9, kernel.as_flattened_mut(), LANES);
-    if turned {
-        kernel.reverse();
-    }
-    let mut block = [[V::splat(0.0); 3]; 3];
-    for (row, kernel) in block.iter_mut().zip(kernel.as_chunks::<3>().0) {
-        for (to, from) in row.iter_mut().zip(kernel) {
-            *to = V::load(from);
-        }
-    }
-    let depth = to.len() / POINTS;
-    for (i, row) in both::<Weight, V, _, _>(&block).into_iter().enumerate() {
-        for (j, value) in row.into_iter().enumerate() {
-            value.store(&mut to[(i * 6 + j) * depth + channel][half]);
-        }
-    }
-}
-
-/// A row of tiles becomes tiles `first`… of `to` (point, channel / 64, tile, 64).
-#[inline(always)]
-fn transform_input_body<V: Vector>(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) {
-    let point_step = to.len() / POINTS;
-    for tile in 0..across {
-        for group in 0..stage.groups() {
-            let block = stage.block::<V, 6>(tile * SIDE, group);
-            let place = (group * LANES / BLOCK * tiles + first + tile) * BLOCK + group * LANES % BLOCK;
-            let to = &mut to[place..];
-            for (i, row) in both::<Input, V, _, _>(&block).into_iter().enumerate() {
-                for (j, value) in row.into_iter().enumerate() {
-                    value.store(&mut to[(i * 6 + j) * point_step..].as_chunks_mut().0[0]);
-                }
-            }
-        }
-    }
-}
-
-/// A row of the gradient's tiles becomes tiles `first`… of `to` (point, channel / 32, tile, 32).
-#[inline(always)]
-fn transform_grad_body<V: Vector>(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) {
-    let point_step = to.len() / POINTS;
-    for tile in 0..across {
-        for group in 0..stage.groups() {
-            let block = stage.block::<V, 4>(tile * SIDE, group);
-            let place = (group * LANES / WIDTH * tiles + first + tile) * WIDTH + group * LANES % WIDTH;
-            let to = &mut to[place..];
-            for (i, row) in both::<OutputGrad, V, _, _>(&block).into_iter().enumerate() {
-                for (j, value) in row.into_iter().enumerate() {
-                    value.store(&mut to[(i * 6 + j) * point_step..].as_chunks_mut().0[0]);
-                }
-            }
-        }
-    }
-}
-
-/// A row of tiles of the products becomes up to four rows of pixels of `y` (channels, H, W).
-#[inline(always)]
-fn transform_output_body<V: Vector>(
-    from: Products,
-    layer: &Layer,
-    row: usize,
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-) {
-    let [height, width] = layer.out_size;
-    let rows = SIDE.min(height - row * SIDE);
-    let across = width.div_ceil(SIDE);
-    let panel = from.tiles * WIDTH;
-    let point_step = layer.outputs.div_ceil(WIDTH) * panel;
-    for first in (0..layer.outputs).step_by(LANES) {
-        let count = LANES.min(layer.outputs - first);
-        let bias = bias.map_or(V::splat(0.0), |bias| V::load_some(&bias[first..first + count]));
-        // Four tiles are sixteen pixels.
-        for quad in (0..across).step_by(4) {
-            let mut pixels = [[bias; LANES]; SIDE];
-            for tile in 0..4.min(across - quad) {
-                let start = first / WIDTH * panel + (from.first + quad + tile) * WIDTH + first % WIDTH;
-                let mut block = [[bias; 6]; 6];
-                for (i, row) in block.iter_mut().enumerate() {
-                    for (j, value) in row.iter_mut().enumerate() {
-                        *value = V::load(&from.values[start + (i * 6 + j) * point_step..].as_chunks().0[0]);
-                    }
-                }
-                let block = both::<Output, V, _, _>(&block);
-                for (pixels, block) in pixels.iter_mut().zip(block) {
-                    for (column, value) in block.into_iter().enumerate() {
-                        pixels[tile * SIDE + column] = value.add(bias);
-                    }
-                }
-            }
-            let column = quad * SIDE;
-            let length = LANES.min(width - column);
-            for (i, pixels) in pixels.into_iter().enumerate().take(rows) {
-                for (channel, line) in V::transpose(pixels).into_iter().enumerate() {
-                    if channel < count {
-                        let start = ((first + channel) * height + row * SIDE + i) * width + column;
-                        let to = &mut y[start..start + length];
-                        match to.as_mut_array::<LANES>() {
-                            Some(whole) => line.store(whole),
-                            None => line.store_some(to),
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The parts' sums of a panel (point, input, 32) become the gradient of up to 32 outputs (output, input, 9).
-#[inline(always)]
-fn transform_sums_body<V: Vector>(parts: &[&[f32]], inputs: usize, dweight: &mut [f32]) {
-    for (half, dweight) in dweight.chunks_mut(LANES * inputs * 9).enumerate() {
-        for input in 0..inputs {
-            let mut block = [[V::splat(0.0); 6]; 6];
-            for sums in parts {
-                for (i, row) in block.iter_mut().enumerate() {
-                    for (j, value) in row.iter_mut().enumerate() {
-                        let place = ((i * 6 + j) * inputs + input) * WIDTH + half * LANES;
-                        *value = value.add(V::load(&sums[place..].as_chunks().0[0]));
-                    }
-                }
-            }
-            let kernel = both::<WeightGrad, V, _, _>(&block);
-            let mut lines = [V::splat(0.0); LANES];
-            for (i, row) in kernel.into_iter().enumerate() {
-                for (j, value) in row.into_iter().enumerate() {
-                    lines[i * 3 + j] = value;
-                }
-            }
-            let outputs = dweight.chunks_exact_mut(inputs * 9);
-            for (line, dweight) in V::transpose(lines).into_iter().zip(outputs) {
-                line.store_some(&mut dweight[input * 9..][..9]);
             }
         }
     }
