@@ -76,6 +76,37 @@ fn conv_and_batch_norm() {
     });
 }
 
+/// One shape for each way that convolutions are computed.
+#[test]
+fn every_convolution() {
+    let shape = |groups, channels: [usize; 2], side, kernel, stride, padding| ConvShape {
+        images: 37,
+        groups,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        size: [side; 2],
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [padding; 2],
+    };
+    for shape in [
+        shape(1, [33, 70], 8, 3, 1, 1),
+        shape(1, [20, 40], 12, 1, 1, 0),
+        shape(1, [6, 40], 10, 3, 2, 1),
+        shape(9, [9, 9], 10, 3, 2, 1),
+    ] {
+        let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
+        let grad = noise(shape.output_len(), 3);
+        same_on_any_number_of_threads(|| {
+            let (mut y, mut dx, mut dweight) = (grad.clone(), x.clone(), weight.clone());
+            conv::forward(&shape, &x, &weight, None, &mut y);
+            conv::input_grad(&shape, &grad, &weight, &mut dx);
+            conv::weight_grad(&shape, &x, &grad, &mut dweight, None);
+            vec![y, dx, dweight]
+        });
+    }
+}
+
 #[test]
 fn pooling_and_updates() {
     let shape = PoolShape { planes: 70, size: [14, 15], kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
