@@ -57,8 +57,9 @@ pub fn multiply(a: Left, b: &Panels, bias: Bias, activation: Activation, c: &mut
     if c.is_empty() {
         return;
     }
-    // Few rows make small tasks, so that no thread is without work.
-    let task = TASK.min(a.rows.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(TALL));
+    // As many tasks for each thread, about equal.
+    let tasks = a.rows.div_ceil(TASK).next_multiple_of(rayon::current_num_threads());
+    let task = a.rows.div_ceil(tasks);
     c.par_chunks_mut(task * b.columns).enumerate().for_each_init(Vec::new, |scratch, (index, c)| {
         rows_of(a, index * task, b, bias, activation, scratch, c);
     });
