@@ -55,10 +55,7 @@ impl BatchNorm {
 
     fn check(&self, what: &str, x: &[f32], others: &[usize]) {
         assert!(others.iter().all(|&length| length == x.len()), "batch_norm::{what}: lengths differ");
-        assert!(
-            x.is_empty() || self.image() > 0 && x.len() % self.image() == 0,
-            "batch_norm::{what}: x is not (N, C, area)"
-        );
+        assert!(x.len().is_multiple_of(self.image()), "batch_norm::{what}: x is not (N, C, area)");
     }
 
     fn check_channels(&self, what: &str, channels: &Channels) {

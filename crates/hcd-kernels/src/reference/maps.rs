@@ -97,7 +97,7 @@ pub struct MaxPool {
 pub fn max_pool(shape: &PoolShape, x: &[f32], grad: &[f32]) -> MaxPool {
     let ([height, width], [out_height, out_width]) = (shape.size, shape.out_size());
     let mut out = MaxPool { y: vec![], dx: vec![0.0; x.len()] };
-    for at in 0..shape.planes * out_height * out_width {
+    for (at, &grad) in grad.iter().enumerate() {
         let (plane, i, j) = (at / (out_height * out_width), at / out_width % out_height, at % out_width);
         let mut best: Option<usize> = None;
         for u in 0..shape.kernel[0] {
@@ -114,7 +114,7 @@ pub fn max_pool(shape: &PoolShape, x: &[f32], grad: &[f32]) -> MaxPool {
         }
         let best = best.expect("a window has numbers");
         out.y.push(x[best]);
-        out.dx[best] += grad[at] as f64;
+        out.dx[best] += grad as f64;
     }
     out
 }
