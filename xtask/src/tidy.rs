@@ -68,7 +68,7 @@ const RULES: &[Rule] = &[
 
 /// Applies every rule to every file.
 pub fn run() -> Result<()> {
-    let files = files(crate::root())?;
+    let files = files(&crate::root())?;
     let found = violations(&files);
     for line in &found {
         println!("{line}");

@@ -42,7 +42,7 @@ fn what_cannot_be_written_is_refused() {
         case(
             other_images,
             "export --weights other.safetensors --format onnx --out a.onnx",
-            &["other.safetensors: metadata `hcd`", "2 channels", "takes 1"],
+            &["other.safetensors: metadata `hcd`", "takes images of 1x12x12, not 2x12x12"],
         ),
     ]);
 }
