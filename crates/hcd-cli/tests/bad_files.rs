@@ -244,7 +244,7 @@ fn methods_and_students() {
         case(
             sound,
             "train student.toml --out run --set student.num_classes=10",
-            &["`resnet10_small`", "a number of classes: 10", "data have 3"],
+            &["`resnet10_small` tells 10 classes apart, not 3, which data has"],
         ),
         case(
             sound,

@@ -213,9 +213,9 @@ fn evaluation_finds_what_the_training_reported() {
     }
     assert_eq!((&found["model"], &found["images"]), (&json!("resnet10_small"), &json!(30)));
     assert!(found["images_per_second"].as_f64().unwrap() > 0.0);
-    let classes = found["per_class"].as_object().unwrap();
-    let mean = classes.values().map(|top1| top1.as_f64().unwrap()).sum::<f64>() / 3.0;
-    assert_eq!(classes.keys().collect::<Vec<_>>(), ["left", "middle", "right"]);
+    let classes = found["per_class"].as_array().unwrap();
+    let mean = classes.iter().map(|class| class["top1"].as_f64().unwrap()).sum::<f64>() / 3.0;
+    assert_eq!(classes.iter().map(|class| &class["class"]).collect::<Vec<_>>(), ["left", "middle", "right"]);
     // Each class has ten images, so the mean over classes is that over images, but for rounding.
     assert!((mean - found["top1"].as_f64().unwrap()).abs() < 1e-9, "{found}");
 

@@ -185,9 +185,10 @@ fn a_teacher_that_does_not_suit_the_data_is_named_before_the_training() {
 
     // Images of other sizes or colours.
     let mut wide = load();
-    wide.card.image.channels = 3;
+    wide.card.config = experiment.recipe.student.resolve(3, SIDE, 3).unwrap();
     let message = error(&wide);
-    assert!(message.contains("images of 3x8x8") && message.contains("has 1x8x8"), "{message}");
+    assert!(message.contains("t.safetensors takes images of 3 channels and"), "{message}");
+    assert!(message.contains("not 1x8x8, which "), "{message}");
 
     // One that never learned: a warning, with both figures.
     let mut untrained = load();

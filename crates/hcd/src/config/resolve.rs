@@ -181,7 +181,7 @@ fn deserialize(mut table: Table) -> (Option<Recipe>, Vec<String>) {
         // serde names an unknown field's parent or the field itself; a missing one's parent.
         let key = match () {
             () if message.starts_with("unknown field") && !path.ends_with(quoted) => inner.clone(),
-            () if message.starts_with("invalid") || message.starts_with("unknown variant") => {
+            () if ["invalid", "unknown variant", "expected"].iter().any(|how| message.starts_with(how)) => {
                 culprit(&table, &path, &message)
             }
             () => path.clone(),
