@@ -203,19 +203,26 @@ fn gather(from: &[f32], tokens: &[usize], (stride, offset): (usize, usize), head
 
 /// [`gather`], transposed: one row for each of the `head` numbers.
 #[inline(always)]
-fn gather_turned(
+fn gather_turned<V: Vector>(
     from: &[f32],
     tokens: &[usize],
     (stride, offset): (usize, usize),
     head: usize,
     to: &mut [Lanes],
 ) {
-    let row = tokens.len().div_ceil(LANES) * LANES;
-    let to = to.as_flattened_mut();
-    for (column, &token) in tokens.iter().enumerate() {
-        let start = token * stride + offset;
-        for (i, &value) in from[start..start + head].iter().enumerate() {
-            to[i * row + column] = value;
+    let groups = tokens.len().div_ceil(LANES);
+    for (group, tokens) in tokens.chunks(LANES).enumerate() {
+        for first in (0..head).step_by(LANES) {
+            let count = LANES.min(head - first);
+            let mut block = [V::splat(0.0); LANES];
+            for (line, &token) in block.iter_mut().zip(tokens) {
+                *line = V::load_some(&from[token * stride + offset + first..][..count]);
+            }
+            for (i, line) in V::transpose(block).into_iter().enumerate() {
+                if i < count {
+                    line.store(&mut to[(first + i) * groups + group]);
+                }
+            }
         }
     }
 }
@@ -294,7 +301,7 @@ fn forward_body<V: Vector>(input: &Input, qkv: &[f32], scratch: &mut Scratch, ou
             let bias = &input.bias[h * area * area..(h + 1) * area * area];
             let part = |i: usize| (3 * width, i * width + h * head);
             gather(qkv, tokens, part(0), head, &mut scratch.q);
-            gather_turned(qkv, tokens, part(1), head, &mut scratch.turned);
+            gather_turned::<V>(qkv, tokens, part(1), head, &mut scratch.turned);
             gather(qkv, tokens, part(2), head, &mut scratch.v);
             let q = Strided { values: scratch.q.as_flattened(), row: head_groups * LANES, column: 1 };
             product::<V>(q, &scratch.turned, &mut scratch.scores, area_groups);
@@ -329,7 +336,7 @@ fn backward_body<V: Vector>(
             gather(qkv, tokens, part(1), head, &mut scratch.k);
             gather(grad, tokens, (width, h * head), head, &mut scratch.grad);
 
-            gather_turned(qkv, tokens, part(1), head, &mut scratch.turned);
+            gather_turned::<V>(qkv, tokens, part(1), head, &mut scratch.turned);
             let q = Strided { values: scratch.q.as_flattened(), row: head_row, column: 1 };
             product::<V>(q, &scratch.turned, &mut scratch.scores, area_groups);
             softmax_rows::<V>(&mut scratch.scores, scale, bias, mask, area);
@@ -338,7 +345,7 @@ fn backward_body<V: Vector>(
             product::<V>(p_turned, &scratch.grad, &mut scratch.result, head_groups);
             scatter(&scratch.result, 1.0, tokens, part(2), head, qkv_grad);
 
-            gather_turned(qkv, tokens, part(2), head, &mut scratch.turned);
+            gather_turned::<V>(qkv, tokens, part(2), head, &mut scratch.turned);
             let grad = Strided { values: scratch.grad.as_flattened(), row: head_row, column: 1 };
             product::<V>(grad, &scratch.turned, &mut scratch.score_grads, area_groups);
             let p_rows = scratch.scores.as_flattened().chunks_exact(area_row);

@@ -195,9 +195,13 @@ pub(crate) struct Strided<'a> {
 #[inline(always)]
 pub(crate) fn product<V: Vector>(a: Strided, b: &[Lanes], c: &mut [Lanes], groups: usize) {
     let mut group = 0;
-    while groups - group >= 4 {
+    while V::MANY && groups - group >= 4 {
         columns::<V, 4>(a, b, c, groups, group);
         group += 4;
+    }
+    while groups - group >= 4 || (!V::MANY && groups - group >= 2) {
+        columns::<V, 2>(a, b, c, groups, group);
+        group += 2;
     }
     match groups - group {
         3 => columns::<V, 3>(a, b, c, groups, group),
@@ -207,24 +211,33 @@ pub(crate) fn product<V: Vector>(a: Strided, b: &[Lanes], c: &mut [Lanes], group
     }
 }
 
-/// The columns of the groups `group..group + G` of a [`product`].
+/// The columns of the groups `group..group + G` of a [`product`], as many rows at a time as the registers allow.
 #[inline(always)]
 fn columns<V: Vector, const G: usize>(a: Strided, b: &[Lanes], c: &mut [Lanes], groups: usize, group: usize) {
     let rows = c.len() / groups;
-    let mut row = 0;
-    while rows - row >= 6 {
-        tile::<V, 6, G>(a, b, c, groups, group, row);
-        row += 6;
-    }
-    while row < rows {
-        tile::<V, 1, G>(a, b, c, groups, group, row);
-        row += 1;
+    let count = rows.div_ceil(if V::MANY { 24 / G } else { 6 / G }.clamp(1, 12));
+    for tile in 0..count {
+        let (row, end) = (tile * rows / count, (tile + 1) * rows / count);
+        match (end - row, G) {
+            (12, 1..=2) => rows_of::<V, 12, G>(a, b, c, groups, group, row),
+            (11, 1..=2) => rows_of::<V, 11, G>(a, b, c, groups, group, row),
+            (10, 1..=2) => rows_of::<V, 10, G>(a, b, c, groups, group, row),
+            (9, 1..=2) => rows_of::<V, 9, G>(a, b, c, groups, group, row),
+            (8, 1..=3) => rows_of::<V, 8, G>(a, b, c, groups, group, row),
+            (7, 1..=3) => rows_of::<V, 7, G>(a, b, c, groups, group, row),
+            (6, _) => rows_of::<V, 6, G>(a, b, c, groups, group, row),
+            (5, _) => rows_of::<V, 5, G>(a, b, c, groups, group, row),
+            (4, _) => rows_of::<V, 4, G>(a, b, c, groups, group, row),
+            (3, _) => rows_of::<V, 3, G>(a, b, c, groups, group, row),
+            (2, _) => rows_of::<V, 2, G>(a, b, c, groups, group, row),
+            _ => rows_of::<V, 1, G>(a, b, c, groups, group, row),
+        }
     }
 }
 
 /// R rows by G groups, kept in registers over the whole of k.
 #[inline(always)]
-fn tile<V: Vector, const R: usize, const G: usize>(
+fn rows_of<V: Vector, const R: usize, const G: usize>(
     a: Strided,
     b: &[Lanes],
     c: &mut [Lanes],
@@ -233,11 +246,14 @@ fn tile<V: Vector, const R: usize, const G: usize>(
     row: usize,
 ) {
     let mut sums = [[V::splat(0.0); G]; R];
+    let depth = b.len() / groups;
+    assert!(depth == 0 || (row + R - 1) * a.row + (depth - 1) * a.column < a.values.len());
     for (k, b) in b.chunks_exact(groups).enumerate() {
         let b = &b[group..group + G];
         let b: [V; G] = std::array::from_fn(|g| V::load(&b[g]));
         for (r, sums) in sums.iter_mut().enumerate() {
-            let a = V::splat(a.values[(row + r) * a.row + k * a.column]);
+            // SAFETY: no further than the last number of these rows, which lies in the slice.
+            let a = V::splat(unsafe { *a.values.get_unchecked((row + r) * a.row + k * a.column) });
             for (sum, b) in sums.iter_mut().zip(b) {
                 *sum = a.mul_add(b, *sum);
             }
