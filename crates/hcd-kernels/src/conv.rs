@@ -11,6 +11,7 @@
 mod dense;
 mod depthwise;
 mod grads;
+mod parts;
 mod planes;
 mod pointwise;
 mod winograd;

@@ -234,17 +234,16 @@ fn groups<V: Vector, const R: usize, const G: usize>(
             Bias::Row(bias) => *sums = [V::splat(bias[place.row + r]); G],
         }
     }
-    for (k, (a, values)) in a.iter().zip(b).enumerate() {
+    for (k, (a, row)) in a.iter().zip(b).enumerate() {
         let ahead = &b[(k + AHEAD).min(b.len() - 1)];
         for g in 0..G {
             V::prefetch(&ahead[group + g]);
         }
-        let b = values;
-        let b: [V; G] = std::array::from_fn(|g| V::load(&b[group + g]));
+        let row: [V; G] = std::array::from_fn(|g| V::load(&row[group + g]));
         for r in 0..R {
             let a = V::splat(a[r]);
             for g in 0..G {
-                sums[r][g] = a.mul_add(b[g], sums[r][g]);
+                sums[r][g] = a.mul_add(row[g], sums[r][g]);
             }
         }
     }

@@ -21,6 +21,14 @@ pub(crate) trait Vector: Copy {
     fn load_some(from: &[f32]) -> Self;
     /// The first of the sixteen, as many as `to` takes.
     fn store_some(self, to: &mut [f32]);
+    /// [`Vector::store_some`], by a plain store where `to` takes all.
+    #[inline(always)]
+    fn store_up_to(self, to: &mut [f32]) {
+        match to.as_mut_array::<LANES>() {
+            Some(whole) => self.store(whole),
+            None => self.store_some(to),
+        }
+    }
     /// Number j of row i becomes number i of row j.
     fn transpose(rows: [Self; LANES]) -> [Self; LANES];
     /// Every second number of the 32 that two hold.

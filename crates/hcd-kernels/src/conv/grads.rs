@@ -1,13 +1,12 @@
 //! Gradients of convolutions that mix channels.
 //!
-//! Of the input: place (a, b) within the stride gets dx[i·s + a − p, …] = Σ_{o, taps u ≡ a, v ≡ b (mod s)}
-//! weight[o, c, u, v] · dy[o, i − ⌊u/s⌋, …]: again a product whose rows are runs of a plane, here of dy with margins.
+//! Of the input: each part of it (`parts.rs`) is again a product whose rows are runs of a plane, here of dy with margins.
 //! Of the weight: dw[o, c, u, v] = Σ_pixel dy[o, pixel] · x[c, pixel · s + (u, v) − p], a product over pixels. There a
 //! copy of x with margins has the channels side by side, so that a tile of them is a run.
 
 use super::ConvShape;
 use super::dense::{Room, images_per_task, multiply, put};
-use super::planes::Axis;
+use super::parts::{Part, Parts};
 use crate::gemm::{Activation, Bias, Left, Panels, WIDTH, multiply_here};
 use crate::lanes::LANES;
 use crate::split::sum_parts;
@@ -17,209 +16,108 @@ use rayon::prelude::*;
 /// Pixels that the weight's gradient is summed over before it is added to what there is.
 const PIXELS: usize = 784;
 
-/// One direction of the input's gradient at one place within the stride.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    /// a of i·s + a − p.
-    pub(super) at: usize,
-    /// The first i inside the image.
-    pub(super) first: usize,
-    /// How many are inside.
-    pub(super) count: usize,
-    /// Taps a, a + s, a + 2s, …
-    pub(super) taps: usize,
-}
-
-impl Place {
-    pub(super) fn all(axis: &Axis) -> Vec<Place> {
-        let all = (0..axis.stride).map(|at| {
-            let first = axis.padding.saturating_sub(at).div_ceil(axis.stride);
-            let end = (axis.input + axis.padding).saturating_sub(at).div_ceil(axis.stride);
-            let taps = axis.kernel.saturating_sub(at).div_ceil(axis.stride);
-            Place { at, first, count: end.saturating_sub(first), taps }
-        });
-        all.collect()
-    }
-
-    /// The first number of the image.
-    pub(super) fn start(&self, axis: &Axis) -> usize {
-        self.first * axis.stride + self.at - axis.padding
-    }
-}
-
-/// One direction of dy's plane: the margin before each row, and from one row to the next.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Margin {
-    pub(super) before: usize,
-    pub(super) step: usize,
-}
-
-impl Margin {
-    pub(super) fn new(axis: &Axis, places: &[Place]) -> Self {
-        let used = || places.iter().filter(|place| place.taps > 0 && place.count > 0);
-        let before = used().map(|place| (place.taps - 1).saturating_sub(place.first)).max().unwrap_or(0);
-        let after =
-            used().map(|place| (place.first + place.count).saturating_sub(axis.output)).max().unwrap_or(0);
-        Self { before, step: axis.output + before.max(after) }
-    }
-}
-
 /// See [`super::input_grad`].
 pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
-    let [rows, columns] = [shape.axis(0), shape.axis(1)];
-    let (row_places, column_places) = (Place::all(&rows), Place::all(&columns));
-    let margins = [Margin::new(&rows, &row_places), Margin::new(&columns, &column_places)];
-    let [down, across] = margins;
     let (inputs, outputs) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
-    let plane = down.step * across.step;
-    let (in_area, area) = (rows.input * columns.input, rows.output * columns.output);
+    let area = shape.out_size()[0] * shape.out_size()[1];
+    let in_area = shape.size[0] * shape.size[1];
     let images = images_per_task(shape, in_area);
-    let jobs: Vec<Job> = row_places
-        .iter()
-        .flat_map(|&row| column_places.iter().map(move |&column| (row, column)))
-        .filter(|(row, column)| row.count * column.count > 0)
-        .map(|(row, column)| Job::new(shape, weight, [row, column], margins, images))
-        .collect();
+    let parts = Parts::new(shape);
+    let jobs: Vec<Job> =
+        parts.parts.iter().map(|part| Job::new(shape, weight, &parts, part, images)).collect();
     let (x_image, y_image) = (shape.in_channels * in_area, shape.out_channels * area);
     dx.par_chunks_mut(images * x_image).zip(grad.par_chunks(images * y_image)).for_each_init(
-        || {
-            // The last row's runs reach over the end by less than this.
-            let slack = plane + across.step + 2 * LANES + columns.kernel;
-            (vec![0.0; outputs * images * plane + slack], Room::default(), Vec::new())
-        },
+        || (parts.planes(outputs * images), Room::default(), Vec::new()),
         |(planes, room, turned), (dx, grad)| {
             for group in 0..shape.groups {
-                // Margins are zero from the start.
                 for (image, grad) in grad.chunks_exact(y_image).enumerate() {
                     let grad = &grad[group * outputs * area..(group + 1) * outputs * area];
                     for (o, grad) in grad.chunks_exact(area).enumerate() {
-                        let start = (o * images + image) * plane + down.before * across.step + across.before;
-                        for (i, grad) in grad.chunks_exact(columns.output).enumerate() {
-                            let to = start + i * across.step;
-                            planes[to..to + columns.output].copy_from_slice(grad);
-                        }
+                        parts.fill(grad, &mut planes[(o * images + image) * parts.plane()..]);
                     }
                 }
                 let dx = &mut dx[group * inputs * in_area..];
-                let count = grad.len() / y_image;
                 for job in &jobs {
-                    job.run(group, planes, count, [&rows, &columns], x_image, room, turned, dx);
+                    job.run(&parts, group, planes, grad.len() / y_image, room, turned, dx);
                 }
             }
         },
     );
 }
 
-/// The input's gradient at one place within the stride, down and across.
-struct Job {
-    row: Place,
-    column: Place,
+/// One part of the input's gradient, as a product.
+struct Job<'a> {
+    part: &'a Part,
     inputs: usize,
+    /// Numbers of a channel of dx, and of an image.
+    lengths: [usize; 2],
     /// One for each group.
     weights: Vec<Panels>,
     offsets: Vec<usize>,
     starts: Vec<usize>,
 }
 
-impl Job {
-    fn new(
-        shape: &ConvShape,
-        weight: &[f32],
-        [row, column]: [Place; 2],
-        [down, across]: [Margin; 2],
-        images: usize,
-    ) -> Self {
+impl<'a> Job<'a> {
+    fn new(shape: &ConvShape, weight: &[f32], parts: &Parts, part: &'a Part, images: usize) -> Self {
         let (inputs, outputs) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
-        let plane = down.step * across.step;
-        let taps: Vec<(usize, usize)> =
-            (0..row.taps).flat_map(|t| (0..column.taps).map(move |u| (t, u))).collect();
-        // From the last tap, which reads first.
-        let offset = |o: usize, (t, u): (usize, usize)| {
-            o * images * plane + (row.taps - 1 - t) * across.step + (column.taps - 1 - u)
-        };
-        let offsets = (0..outputs).flat_map(|o| taps.iter().map(move |&tap| offset(o, tap))).collect();
-        let corner = [row.first + down.before + 1, column.first + across.before + 1];
-        let corner = [corner[0].saturating_sub(row.taps), corner[1].saturating_sub(column.taps)];
-        let starts = (0..images).flat_map(|image| {
-            (0..row.count).flat_map(move |i| {
-                (0..column.count).map(move |j| image * plane + (corner[0] + i) * across.step + corner[1] + j)
-            })
-        });
-        let [kernel_rows, kernel_columns] = shape.kernel;
-        let kernel = kernel_rows * kernel_columns;
-        let places: Vec<usize> = taps
-            .iter()
-            .map(|&(t, u)| (row.at + t * shape.stride[0]) * kernel_columns + column.at + u * shape.stride[1])
+        let (plane, step, taps) = (parts.plane(), parts.step(), &part.taps);
+        let offsets = (0..outputs)
+            .flat_map(|o| part.offsets.iter().map(move |offset| o * images * plane + offset))
             .collect();
+        let [rows, columns] = part.size;
+        let starts = (0..images)
+            .flat_map(|image| {
+                (0..rows).flat_map(move |i| (0..columns).map(move |j| image * plane + i * step + j))
+            })
+            .collect();
+        let kernel = shape.kernel[0] * shape.kernel[1];
         // Rows (o, tap) of a panel: for each o the weight (inputs, kernel) turned, those taps that count.
         let panels = |weight: &[f32]| {
             Panels::built(outputs * taps.len(), inputs, |first, width, panel| {
                 let mut turned = vec![0.0; kernel * width];
                 for o in 0..outputs {
-                    transpose(
-                        &weight[(o * inputs + first) * kernel..],
-                        kernel,
-                        width,
-                        kernel,
-                        &mut turned,
-                        width,
-                    );
-                    for (tap, &place) in places.iter().enumerate() {
-                        let to = (o * places.len() + tap) * WIDTH;
+                    let weight = &weight[(o * inputs + first) * kernel..];
+                    transpose(weight, kernel, width, kernel, &mut turned, width);
+                    for (tap, &place) in taps.iter().enumerate() {
+                        let to = (o * taps.len() + tap) * WIDTH;
                         panel[to..to + width].copy_from_slice(&turned[place * width..][..width]);
                     }
                 }
             })
         };
         let weights = weight.chunks_exact(outputs * inputs * kernel).map(panels).collect();
-        Self { row, column, inputs, weights, offsets, starts: starts.collect() }
+        let area = shape.size[0] * shape.size[1];
+        Self { part, inputs, lengths: [area, shape.in_channels * area], weights, offsets, starts }
     }
 
-    /// Writes this place of `images` images into dx (image, channels, H, W), images `step` apart.
+    /// Writes this part of `images` images into dx (image, channels, H, W).
     #[allow(clippy::too_many_arguments)]
     fn run(
         &self,
+        parts: &Parts,
         group: usize,
         planes: &[f32],
         images: usize,
-        [rows, columns]: [&Axis; 2],
-        step: usize,
         room: &mut Room,
         turned: &mut Vec<f32>,
         dx: &mut [f32],
     ) {
-        let (in_area, area) = (rows.input * columns.input, self.row.count * self.column.count);
-        let starts = &self.starts[..images * area];
-        let weights = &self.weights[group];
-        if area == in_area {
-            return multiply(
-                planes,
-                starts,
-                &self.offsets,
-                weights,
-                Bias::None,
-                room,
-                |first, count, product| {
-                    put(product, [first, count], [self.inputs, area], dx, step);
-                },
-            );
-        }
+        let (area, inputs, [in_area, step]) = (self.part.area(), self.inputs, self.lengths);
+        let (starts, weights) = (&self.starts[..images * area], &self.weights[group]);
         multiply(planes, starts, &self.offsets, weights, Bias::None, room, |first, count, product| {
-            turned.resize(self.inputs * count, 0.0);
-            transpose(product, self.inputs, count, self.inputs, turned, count);
+            if area == in_area {
+                return put(product, [first, count], [inputs, area], dx, step);
+            }
+            turned.resize(inputs * count, 0.0);
+            transpose(product, inputs, count, inputs, turned, count);
             let mut done = 0;
             while done < count {
                 let (image, pixel) = ((first + done) / area, (first + done) % area);
-                let (i, j) = (pixel / self.column.count, pixel % self.column.count);
-                let length = (self.column.count - j).min(count - done);
-                let y = self.row.start(rows) + i * rows.stride;
-                let x = self.column.start(columns) + j * columns.stride;
-                for c in 0..self.inputs {
-                    let to = &mut dx[image * step + c * in_area + y * columns.input + x..];
-                    let from = &turned[c * count + done..][..length];
-                    for (to, &from) in to.iter_mut().step_by(columns.stride).zip(from) {
-                        *to = from;
-                    }
+                let at = [pixel / self.part.size[1], pixel % self.part.size[1]];
+                let length = (self.part.size[1] - at[1]).min(count - done);
+                for c in 0..inputs {
+                    let run = &turned[c * count + done..][..length];
+                    parts.put(self.part, at, run, &mut dx[image * step + c * in_area..]);
                 }
                 done += length;
             }

@@ -58,6 +58,28 @@ struct Layer {
 }
 
 impl Layer {
+    /// From the input to the output.
+    fn of(shape: &ConvShape) -> Self {
+        Self {
+            inputs: shape.in_channels,
+            outputs: shape.out_channels,
+            in_size: shape.size,
+            out_size: shape.out_size(),
+            padding: shape.padding,
+        }
+    }
+
+    /// From the output's gradient to the input's.
+    fn back(shape: &ConvShape) -> Self {
+        Self {
+            inputs: shape.out_channels,
+            outputs: shape.in_channels,
+            in_size: shape.out_size(),
+            out_size: shape.size,
+            padding: shape.padding.map(|padding| 2 - padding),
+        }
+    }
+
     /// Tiles, down and across.
     fn tiles(&self) -> [usize; 2] {
         self.out_size.map(|size| size.div_ceil(SIDE))
@@ -86,24 +108,15 @@ impl Layer {
 /// See [`super::forward`].
 pub(super) fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     let (inputs, outputs) = (shape.in_channels, shape.out_channels);
-    let layer =
-        Layer { inputs, outputs, in_size: shape.size, out_size: shape.out_size(), padding: shape.padding };
     let weights = Weights::new(inputs, outputs, |channel| (channel * 9, inputs * 9), false, weight);
-    run(&layer, x, &weights, bias, y);
+    run(&Layer::of(shape), x, &weights, bias, y);
 }
 
 /// See [`super::input_grad`]: the same with the kernel turned round, from the output's channels to the input's.
 pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32]) {
     let (inputs, outputs) = (shape.in_channels, shape.out_channels);
-    let layer = Layer {
-        inputs: outputs,
-        outputs: inputs,
-        in_size: shape.out_size(),
-        out_size: shape.size,
-        padding: shape.padding.map(|padding| 2 - padding),
-    };
     let weights = Weights::new(outputs, inputs, |channel| (channel * inputs * 9, 9), true, weight);
-    run(&layer, grad, &weights, None, dx);
+    run(&Layer::back(shape), grad, &weights, None, dx);
 }
 
 /// The transformed weight: (panel, point, depth, 32).
@@ -207,11 +220,9 @@ const SUM: usize = 2_500_000;
 
 /// See [`super::weight_grad`].
 pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &mut [f32]) {
-    let (inputs, outputs) = (shape.in_channels, shape.out_channels);
-    let layer =
-        Layer { inputs, outputs, in_size: shape.size, out_size: shape.out_size(), padding: shape.padding };
-    let panels = outputs.div_ceil(WIDTH);
-    let panel = POINTS * inputs * WIDTH;
+    let layer = Layer::of(shape);
+    let panels = layer.outputs.div_ceil(WIDTH);
+    let panel = POINTS * layer.inputs * WIDTH;
     // Each part of the images has a sum of its own: fewer where it is large. Panels, which don't depend on each
     // other, are shared out besides where there are more threads.
     let part = shape.images.div_ceil((SUM / (panels * panel)).clamp(1, 16));
@@ -225,10 +236,10 @@ pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &
             });
         });
     });
-    dweight.par_chunks_mut(WIDTH * inputs * 9).enumerate().for_each(|(index, dweight)| {
+    dweight.par_chunks_mut(WIDTH * layer.inputs * 9).enumerate().for_each(|(index, dweight)| {
         let parts: Vec<&[f32]> =
             sums.chunks_exact(panels * panel).map(|sums| &sums[index * panel..][..panel]).collect();
-        transform_sums(&parts, inputs, dweight);
+        transform_sums(&parts, layer.inputs, dweight);
     });
 }
 

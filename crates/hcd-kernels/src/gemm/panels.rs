@@ -6,6 +6,7 @@ use crate::lanes::Lanes;
 use crate::memory;
 use crate::transpose::transpose;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A right-hand matrix (depth, columns) as panels of 32 columns, the last filled up: (panel, depth, 32).
 #[derive(Debug, Clone, Default)]
@@ -50,11 +51,7 @@ impl Panels {
         let depth = x.len().checked_div(columns).unwrap_or(0);
         assert_eq!(x.len(), depth * columns, "Panels: the matrix is not (depth, {columns})");
         Self::built(depth, columns, |first, width, panel| {
-            copy_lines(
-                Lines { count: depth, length: width, from_step: columns, to_step: WIDTH, stride: 1 },
-                &x[first..],
-                panel,
-            );
+            copy_columns(x, columns, first..first + width, panel);
         })
     }
 
@@ -65,12 +62,7 @@ impl Panels {
         self.resize(depth, columns);
         for (index, panel) in self.values.chunks_mut((depth * WIDTH).max(1)).enumerate() {
             let first = index * WIDTH;
-            let length = WIDTH.min(columns - first);
-            copy_lines(
-                Lines { count: depth, length, from_step: columns, to_step: WIDTH, stride: 1 },
-                &x[first..],
-                panel,
-            );
+            copy_columns(x, columns, first..columns.min(first + WIDTH), panel);
         }
     }
 
@@ -97,4 +89,11 @@ impl Panels {
             transpose(&x[column * step..], step, width, length, &mut panel[first * WIDTH..], WIDTH);
         }
     }
+}
+
+/// Copies some columns of `x` (depth, columns) into a panel.
+fn copy_columns(x: &[f32], columns: usize, taken: Range<usize>, panel: &mut [f32]) {
+    let (count, length) = (x.len() / columns, taken.len());
+    let lines = Lines { count, length, from_step: columns, to_step: WIDTH, stride: 1 };
+    copy_lines(lines, &x[taken.start..], panel);
 }

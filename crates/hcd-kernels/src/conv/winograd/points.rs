@@ -1,7 +1,7 @@
 //! From kernels and pixels to points, and back: whole rows of tiles, sixteen channels side by side.
 
 use super::stage::Stage;
-use super::transforms::{Input, Output, OutputGrad, Weight, WeightGrad, both};
+use super::transforms::{Input, Output, OutputGrad, Transform, Weight, WeightGrad, both};
 use super::{BLOCK, Layer, POINTS, SIDE};
 use crate::gemm::WIDTH;
 use crate::lanes::{LANES, Lanes, Vector};
@@ -69,31 +69,32 @@ fn transform_weight_body<V: Vector>(
 /// A row of tiles becomes tiles `first`… of `to` (point, channel / 64, tile, 64).
 #[inline(always)]
 fn transform_input_body<V: Vector>(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) {
-    let point_step = to.len() / POINTS;
-    for tile in 0..across {
-        for group in 0..stage.groups() {
-            let block = stage.block::<V, 6>(tile * SIDE, group);
-            let place = (group * LANES / BLOCK * tiles + first + tile) * BLOCK + group * LANES % BLOCK;
-            let to = &mut to[place..];
-            for (i, row) in both::<Input, V, _, _>(&block).into_iter().enumerate() {
-                for (j, value) in row.into_iter().enumerate() {
-                    value.store(&mut to[(i * 6 + j) * point_step..].as_chunks_mut().0[0]);
-                }
-            }
-        }
-    }
+    spread::<Input, V, 6>(stage, across, to, tiles, first, BLOCK);
 }
 
 /// A row of the gradient's tiles becomes tiles `first`… of `to` (point, channel / 32, tile, 32).
 #[inline(always)]
 fn transform_grad_body<V: Vector>(stage: &Stage, across: usize, to: &mut [f32], tiles: usize, first: usize) {
+    spread::<OutputGrad, V, 4>(stage, across, to, tiles, first, WIDTH);
+}
+
+/// `across` tiles, N by N pixels of which are read, become tiles `first`… of `to` (point, channel / block, tile, block).
+#[inline(always)]
+fn spread<T: Transform<N, 6>, V: Vector, const N: usize>(
+    stage: &Stage,
+    across: usize,
+    to: &mut [f32],
+    tiles: usize,
+    first: usize,
+    block: usize,
+) {
     let point_step = to.len() / POINTS;
     for tile in 0..across {
-        for group in 0..stage.groups() {
-            let block = stage.block::<V, 4>(tile * SIDE, group);
-            let place = (group * LANES / WIDTH * tiles + first + tile) * WIDTH + group * LANES % WIDTH;
+        for channel in (0..stage.lanes()).step_by(LANES) {
+            let pixels = stage.block::<V, N>(tile * SIDE, channel);
+            let place = (channel / block * tiles + first + tile) * block + channel % block;
             let to = &mut to[place..];
-            for (i, row) in both::<OutputGrad, V, _, _>(&block).into_iter().enumerate() {
+            for (i, row) in both::<T, V, _, _>(&pixels).into_iter().enumerate() {
                 for (j, value) in row.into_iter().enumerate() {
                     value.store(&mut to[(i * 6 + j) * point_step..].as_chunks_mut().0[0]);
                 }
@@ -143,11 +144,7 @@ fn transform_output_body<V: Vector>(
                 for (channel, line) in V::transpose(pixels).into_iter().enumerate() {
                     if channel < count {
                         let start = ((first + channel) * height + row * SIDE + i) * width + column;
-                        let to = &mut y[start..start + length];
-                        match to.as_mut_array::<LANES>() {
-                            Some(whole) => line.store(whole),
-                            None => line.store_some(to),
-                        }
+                        line.store_up_to(&mut y[start..start + length]);
                     }
                 }
             }

@@ -2,14 +2,13 @@
 
 use super::{Layer, SIDE};
 use crate::gemm::WIDTH;
-use crate::lanes::{LANES, Vector};
+use crate::lanes::Vector;
 use crate::transpose::transpose;
 
 #[derive(Default)]
 pub(super) struct Stage {
     values: Vec<f32>,
     columns: usize,
-    /// Channels, filled up to whole panels.
     lanes: usize,
 }
 
@@ -42,17 +41,17 @@ impl Stage {
         }
     }
 
-    /// Groups of sixteen channels.
-    pub(super) fn groups(&self) -> usize {
-        self.lanes / LANES
+    /// Channels, filled up to whole panels.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes
     }
 
-    /// N by N pixels from `column` on, sixteen channels of each.
+    /// N by N pixels from `column` on, sixteen channels of each from `channel` on.
     #[inline(always)]
-    pub(super) fn block<V: Vector, const N: usize>(&self, column: usize, group: usize) -> [[V; N]; N] {
+    pub(super) fn block<V: Vector, const N: usize>(&self, column: usize, channel: usize) -> [[V; N]; N] {
         let mut block = [[V::splat(0.0); N]; N];
         for (i, row) in block.iter_mut().enumerate() {
-            let start = (i * self.columns + column) * self.lanes + group * LANES;
+            let start = (i * self.columns + column) * self.lanes + channel;
             for (j, value) in row.iter_mut().enumerate() {
                 *value = V::load(&self.values[start + j * self.lanes..].as_chunks().0[0]);
             }

@@ -81,11 +81,10 @@ impl BatchNorm2d {
         drop_path: f64,
         pass: &mut Pass,
     ) -> Tensor<4> {
-        if pass.drops(drop_path) {
-            let branch = self.forward(x, pass);
-            return pass.drop_path(branch, drop_path) + shortcut;
+        match pass.drops(drop_path) {
+            true => self.dropped(x, drop_path, pass) + shortcut,
+            false => self.normalise(x, Some(shortcut), Rectifier::None, pass),
         }
-        self.normalise(x, Some(shortcut), Rectifier::None, pass)
     }
 
     /// max(y, 0) of what [`BatchNorm2d::forward_add`] gives.
@@ -99,11 +98,16 @@ impl BatchNorm2d {
         drop_path: f64,
         pass: &mut Pass,
     ) -> Tensor<4> {
-        if pass.drops(drop_path) {
-            let branch = self.forward(x, pass);
-            return add_relu(pass.drop_path(branch, drop_path), shortcut);
+        match pass.drops(drop_path) {
+            true => add_relu(self.dropped(x, drop_path, pass), shortcut),
+            false => self.normalise(x, Some(shortcut), Rectifier::Relu, pass),
         }
-        self.normalise(x, Some(shortcut), Rectifier::Relu, pass)
+    }
+
+    /// What [`BatchNorm2d::forward`] gives, of the samples that stochastic depth leaves.
+    fn dropped(&self, x: Tensor<4>, drop_path: f64, pass: &mut Pass) -> Tensor<4> {
+        let branch = self.forward(x, pass);
+        pass.drop_path(branch, drop_path)
     }
 
     fn normalise(

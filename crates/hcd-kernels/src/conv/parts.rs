@@ -1,0 +1,151 @@
+//! How the input's gradient falls into parts: one for each place within the stride, down and across.
+//!
+//! Part (a, b) is dx[i·s + a − p, j·s + b − p] for all i, j inside the image: the sum over the output's channels and the
+//! taps u ≡ a, v ≡ b (mod s) of weight[…, u, v] · dy[i − ⌊u/s⌋, j − ⌊v/s⌋]. A copy of dy with zero margins makes each tap
+//! a run of a plane, at an offset of its own.
+
+use super::ConvShape;
+use super::planes::Axis;
+use crate::copy::{Lines, copy_lines};
+use crate::lanes::LANES;
+
+/// One direction of a part.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// a of i·s + a − p.
+    at: usize,
+    /// The first i inside the image.
+    first: usize,
+    /// How many are inside.
+    count: usize,
+    /// Taps a, a + s, a + 2s, …
+    taps: usize,
+}
+
+impl Place {
+    fn all(axis: &Axis) -> Vec<Place> {
+        let all = (0..axis.stride).map(|at| {
+            let first = axis.padding.saturating_sub(at).div_ceil(axis.stride);
+            let end = (axis.input + axis.padding).saturating_sub(at).div_ceil(axis.stride);
+            let taps = axis.kernel.saturating_sub(at).div_ceil(axis.stride);
+            Place { at, first, count: end.saturating_sub(first), taps }
+        });
+        all.collect()
+    }
+
+    /// The first number of the image.
+    fn start(&self, axis: &Axis) -> usize {
+        self.first * axis.stride + self.at - axis.padding
+    }
+}
+
+/// One direction of dy's plane: the margin before each row, and from one row to the next.
+#[derive(Debug, Clone, Copy)]
+struct Margin {
+    before: usize,
+    step: usize,
+}
+
+impl Margin {
+    fn new(axis: &Axis, places: &[Place]) -> Self {
+        let used = || places.iter().filter(|place| place.taps > 0 && place.count > 0);
+        let before = used().map(|place| (place.taps - 1).saturating_sub(place.first)).max().unwrap_or(0);
+        let after =
+            used().map(|place| (place.first + place.count).saturating_sub(axis.output)).max().unwrap_or(0);
+        Self { before, step: axis.output + before.max(after) }
+    }
+}
+
+/// The planes of dy, and what is computed from them.
+pub(super) struct Parts {
+    rows: Axis,
+    columns: Axis,
+    down: Margin,
+    across: Margin,
+    pub(super) parts: Vec<Part>,
+}
+
+/// The input's gradient at one place within the stride.
+pub(super) struct Part {
+    /// Rows and columns.
+    pub(super) size: [usize; 2],
+    /// Where each tap reads for the part's first pixel, in a plane.
+    pub(super) offsets: Vec<usize>,
+    /// Each tap's place in the kernel.
+    pub(super) taps: Vec<usize>,
+    /// The first pixel's place in the image.
+    start: usize,
+}
+
+impl Parts {
+    pub(super) fn new(shape: &ConvShape) -> Self {
+        let [rows, columns] = [shape.axis(0), shape.axis(1)];
+        let (row_places, column_places) = (Place::all(&rows), Place::all(&columns));
+        let (down, across) = (Margin::new(&rows, &row_places), Margin::new(&columns, &column_places));
+        let part = |row: Place, column: Place| {
+            let taps: Vec<_> = (0..row.taps).flat_map(|t| (0..column.taps).map(move |u| (t, u))).collect();
+            let offset = |&(t, u): &(usize, usize)| {
+                (row.first + down.before - t) * across.step + column.first + across.before - u
+            };
+            let place = |&(t, u): &(usize, usize)| {
+                (row.at + t * rows.stride) * columns.kernel + column.at + u * columns.stride
+            };
+            Part {
+                size: [row.count, column.count],
+                offsets: taps.iter().map(offset).collect(),
+                taps: taps.iter().map(place).collect(),
+                start: row.start(&rows) * columns.input + column.start(&columns),
+            }
+        };
+        let inside = |place: &&Place| place.count > 0;
+        let parts = row_places
+            .iter()
+            .filter(inside)
+            .flat_map(|&row| column_places.iter().filter(inside).map(move |&column| (row, column)));
+        let parts = parts.map(|(row, column)| part(row, column)).collect();
+        Self { rows, columns, down, across, parts }
+    }
+
+    /// Numbers of one plane of dy.
+    pub(super) fn plane(&self) -> usize {
+        self.down.step * self.across.step
+    }
+
+    /// From one row of a plane to the next.
+    pub(super) fn step(&self) -> usize {
+        self.across.step
+    }
+
+    /// So many planes, empty. Runs reach over the end of the last one by whole vectors, and by what the last rows' taps
+    /// lie apart.
+    pub(super) fn planes(&self, count: usize) -> Vec<f32> {
+        let slack = self.plane() + self.across.step * self.rows.kernel + self.columns.kernel + 2 * LANES;
+        vec![0.0; count * self.plane() + slack]
+    }
+
+    /// Copies one channel of dy (H_out, W_out) into a plane; its margins are zero from the start.
+    pub(super) fn fill(&self, grad: &[f32], plane: &mut [f32]) {
+        let lines = Lines {
+            count: self.rows.output,
+            length: self.columns.output,
+            from_step: self.columns.output,
+            to_step: self.across.step,
+            stride: 1,
+        };
+        copy_lines(lines, grad, &mut plane[self.down.before * self.across.step + self.across.before..]);
+    }
+
+    /// Writes a run of a part, from its pixel (i, j) on within row i, into a channel of dx (H, W).
+    pub(super) fn put(&self, part: &Part, [i, j]: [usize; 2], run: &[f32], dx: &mut [f32]) {
+        let start = part.start + i * self.rows.stride * self.columns.input + j * self.columns.stride;
+        let to = dx[start..].iter_mut().step_by(self.columns.stride);
+        to.zip(run).for_each(|(to, &from)| *to = from);
+    }
+}
+
+impl Part {
+    /// Pixels.
+    pub(super) fn area(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+}
