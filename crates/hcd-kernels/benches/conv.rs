@@ -56,6 +56,7 @@ fn layers(criterion: &mut Criterion) {
             kernel: [kernel; 2],
             stride: [stride; 2],
             padding: [padding; 2],
+            dilation: [1, 1],
         };
         let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
         let grad = noise(shape.output_len(), 3);

@@ -1,6 +1,6 @@
 //! Two-dimensional convolution of images (N, C, H, W): forward, gradient of the input, gradient of the weight.
 //!
-//! y[n, o, i, j] = Σ_{c, u, v} weight[o, c, u, v] · x[n, c, i·s + u − p, j·s + v − p], zero outside the image.
+//! y[n, o, i, j] = Σ_{c, u, v} weight[o, c, u, v] · x[n, c, i·s + u·d − p, j·s + v·d − p], zero outside the image.
 //!
 //! Nothing is unrolled into columns. Images are copied, a few at a time, to planes with zero margins, one plane for
 //! each place of a row and column within the stride (`planes.rs`); there every tap (u, v) of the kernel reads a
@@ -39,6 +39,8 @@ pub struct ConvShape {
     pub stride: [usize; 2],
     /// Zero padding, above and below, left and right.
     pub padding: [usize; 2],
+    /// From one tap of the kernel to the next, down and across.
+    pub dilation: [usize; 2],
 }
 
 impl ConvShape {
@@ -69,7 +71,13 @@ impl ConvShape {
     }
 
     fn axis(&self, axis: usize) -> Axis {
-        Axis::new(self.size[axis], self.kernel[axis], self.stride[axis], self.padding[axis])
+        Axis::new(
+            self.size[axis],
+            self.kernel[axis],
+            self.stride[axis],
+            self.padding[axis],
+            self.dilation[axis],
+        )
     }
 
     /// Whether each channel of the output reads one channel.
@@ -82,8 +90,7 @@ impl ConvShape {
             self.groups > 0
                 && self.in_channels.is_multiple_of(self.groups)
                 && self.out_channels.is_multiple_of(self.groups)
-                && self.stride[0] > 0
-                && self.stride[1] > 0,
+                && self.stride.iter().chain(&self.dilation).all(|&step| step > 0),
             "conv: {self:?}"
         );
     }
@@ -172,6 +179,7 @@ mod tests {
             kernel,
             stride,
             padding,
+            dilation: [1, 1],
         };
         for shape in [
             shape(0, 1, [1, 1], [3, 3], [3, 3], [1, 1], [1, 1]),

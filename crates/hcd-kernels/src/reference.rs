@@ -182,8 +182,8 @@ pub fn conv(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32], grad: &[
                     for c in 0..inputs {
                         for u in 0..kernel_rows {
                             for v in 0..kernel_columns {
-                                let row = (i * shape.stride[0] + u).wrapping_sub(shape.padding[0]);
-                                let column = (j * shape.stride[1] + v).wrapping_sub(shape.padding[1]);
+                                let row = (i * shape.stride[0] + u * shape.dilation[0]).wrapping_sub(shape.padding[0]);
+                                let column = (j * shape.stride[1] + v * shape.dilation[1]).wrapping_sub(shape.padding[1]);
                                 if row >= height || column >= width {
                                     continue;
                                 }

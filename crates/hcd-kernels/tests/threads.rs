@@ -56,6 +56,7 @@ fn conv_and_batch_norm() {
         kernel: [3, 3],
         stride: [2, 2],
         padding: [1, 1],
+        dilation: [1, 1],
     };
     let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
     let grad = noise(shape.output_len(), 3);
@@ -88,6 +89,7 @@ fn every_convolution() {
         kernel: [kernel; 2],
         stride: [stride; 2],
         padding: [padding; 2],
+        dilation: [1, 1],
     };
     for shape in [
         shape(1, [33, 70], 8, 3, 1, 1),

@@ -1,7 +1,7 @@
 //! Gradients of convolutions that mix channels.
 //!
 //! Of the input: each part of it (`parts.rs`) is again a product whose rows are runs of a plane, here of dy with margins.
-//! Of the weight: dw[o, c, u, v] = Σ_pixel dy[o, pixel] · x[c, pixel · s + (u, v) − p], a product over pixels. There a
+//! Of the weight: dw[o, c, u, v] = Σ_pixel dy[o, pixel] · x[c, pixel · s + (u, v) · d − p], a product over pixels. There a
 //! copy of x with margins has the channels side by side, so that a tile of them is a run.
 
 use super::ConvShape;
@@ -205,9 +205,9 @@ impl ByPixel {
 
     /// Where each (tap, channel) of the first pixel lies.
     fn tap_starts(&self, shape: &ConvShape) -> Vec<usize> {
-        let [rows, columns] = shape.kernel;
+        let ([rows, columns], [down, across]) = (shape.kernel, shape.dilation);
         let tap = |u: usize, v: usize| {
-            let start = (u * self.size[1] + v) * self.channels;
+            let start = (u * down * self.size[1] + v * across) * self.channels;
             start..start + self.channels
         };
         (0..rows).flat_map(|u| (0..columns).flat_map(move |v| tap(u, v))).collect()

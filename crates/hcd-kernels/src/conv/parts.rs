@@ -1,8 +1,8 @@
 //! How the input's gradient falls into parts: one for each place within the stride, down and across.
 //!
 //! Part (a, b) is dx[i·s + a − p, j·s + b − p] for all i, j inside the image: the sum over the output's channels and the
-//! taps u ≡ a, v ≡ b (mod s) of weight[…, u, v] · dy[i − ⌊u/s⌋, j − ⌊v/s⌋]. A copy of dy with zero margins makes each tap
-//! a run of a plane, at an offset of its own.
+//! taps with u·d ≡ a, v·d ≡ b (mod s), d being the dilation, of weight[…, u, v] · dy[i − ⌊u·d/s⌋, j − ⌊v·d/s⌋]. A copy of
+//! dy with zero margins makes each tap a run of a plane, at an offset of its own.
 
 use super::ConvShape;
 use super::planes::Axis;
@@ -10,7 +10,7 @@ use crate::copy::{Lines, copy_lines};
 use crate::lanes::LANES;
 
 /// One direction of a part.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Place {
     /// a of i·s + a − p.
     at: usize,
@@ -18,8 +18,8 @@ struct Place {
     first: usize,
     /// How many are inside.
     count: usize,
-    /// Taps a, a + s, a + 2s, …
-    taps: usize,
+    /// Its taps, each with how far back it reads.
+    taps: Vec<(usize, usize)>,
 }
 
 impl Place {
@@ -27,7 +27,9 @@ impl Place {
         let all = (0..axis.stride).map(|at| {
             let first = axis.padding.saturating_sub(at).div_ceil(axis.stride);
             let end = (axis.input + axis.padding).saturating_sub(at).div_ceil(axis.stride);
-            let taps = axis.kernel.saturating_sub(at).div_ceil(axis.stride);
+            let taps = (0..axis.kernel).map(|tap| (tap, axis.tap(tap)));
+            let taps =
+                taps.filter(|(_, (place, _))| *place == at).map(|(tap, (_, back))| (tap, back)).collect();
             Place { at, first, count: end.saturating_sub(first), taps }
         });
         all.collect()
@@ -48,8 +50,9 @@ struct Margin {
 
 impl Margin {
     fn new(axis: &Axis, places: &[Place]) -> Self {
-        let used = || places.iter().filter(|place| place.taps > 0 && place.count > 0);
-        let before = used().map(|place| (place.taps - 1).saturating_sub(place.first)).max().unwrap_or(0);
+        let used = || places.iter().filter(|place| !place.taps.is_empty() && place.count > 0);
+        let furthest = |place: &Place| place.taps.iter().map(|&(_, back)| back).max().unwrap_or(0);
+        let before = used().map(|place| furthest(place).saturating_sub(place.first)).max().unwrap_or(0);
         let after =
             used().map(|place| (place.first + place.count).saturating_sub(axis.output)).max().unwrap_or(0);
         Self { before, step: axis.output + before.max(after) }
@@ -82,18 +85,15 @@ impl Parts {
         let [rows, columns] = [shape.axis(0), shape.axis(1)];
         let (row_places, column_places) = (Place::all(&rows), Place::all(&columns));
         let (down, across) = (Margin::new(&rows, &row_places), Margin::new(&columns, &column_places));
-        let part = |row: Place, column: Place| {
-            let taps: Vec<_> = (0..row.taps).flat_map(|t| (0..column.taps).map(move |u| (t, u))).collect();
-            let offset = |&(t, u): &(usize, usize)| {
-                (row.first + down.before - t) * across.step + column.first + across.before - u
-            };
-            let place = |&(t, u): &(usize, usize)| {
-                (row.at + t * rows.stride) * columns.kernel + column.at + u * columns.stride
+        let part = |row: &Place, column: &Place| {
+            let taps = || row.taps.iter().flat_map(|&u| column.taps.iter().map(move |&v| (u, v)));
+            let offset = |((_, up), (_, left)): ((usize, usize), (usize, usize))| {
+                (row.first + down.before - up) * across.step + column.first + across.before - left
             };
             Part {
                 size: [row.count, column.count],
-                offsets: taps.iter().map(offset).collect(),
-                taps: taps.iter().map(place).collect(),
+                offsets: taps().map(offset).collect(),
+                taps: taps().map(|((u, _), (v, _))| u * columns.kernel + v).collect(),
                 start: row.start(&rows) * columns.input + column.start(&columns),
             }
         };
@@ -101,7 +101,7 @@ impl Parts {
         let parts = row_places
             .iter()
             .filter(inside)
-            .flat_map(|&row| column_places.iter().filter(inside).map(move |&column| (row, column)));
+            .flat_map(|row| column_places.iter().filter(inside).map(move |column| (row, column)));
         let parts = parts.map(|(row, column)| part(row, column)).collect();
         Self { rows, columns, down, across, parts }
     }
@@ -116,11 +116,14 @@ impl Parts {
         self.across.step
     }
 
-    /// So many planes, empty. Runs reach over the end of the last one by whole vectors, and by what the last rows' taps
-    /// lie apart.
+    /// So many planes, empty, and behind them as much as runs reach over the end of the last one: whole vectors, too.
     pub(super) fn planes(&self, count: usize) -> Vec<f32> {
-        let slack = self.plane() + self.across.step * self.rows.kernel + self.columns.kernel + 2 * LANES;
-        vec![0.0; count * self.plane() + slack]
+        let reach = |part: &Part| {
+            let [rows, columns] = part.size;
+            part.offsets.iter().max().unwrap_or(&0) + (rows - 1) * self.across.step + columns
+        };
+        let reach = self.parts.iter().map(reach).fold(self.plane(), usize::max);
+        vec![0.0; (count - 1) * self.plane() + reach + 2 * LANES]
     }
 
     /// Copies one channel of dy (H_out, W_out) into a plane; its margins are zero from the start.

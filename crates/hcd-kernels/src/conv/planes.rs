@@ -1,7 +1,7 @@
 //! Images with zero margins, one plane for each place within the stride, so that a kernel tap is an offset.
 //!
-//! Along an axis with stride s and padding p, place a holds x[i·s + a − p] at i. Tap u reads place u mod s from
-//! i + ⌊u/s⌋ on. Rows follow one another so closely that one's right margin is the next one's left margin.
+//! Along an axis with stride s, padding p and dilation d, place a holds x[i·s + a − p] at i. Tap u reads place
+//! u·d mod s from i + ⌊u·d/s⌋ on. Rows follow one another so closely that one's right margin is the next one's left margin.
 
 use super::ConvShape;
 use crate::copy::{Lines, copy_lines};
@@ -15,18 +15,30 @@ pub(super) struct Axis {
     pub(super) kernel: usize,
     pub(super) stride: usize,
     pub(super) padding: usize,
+    pub(super) dilation: usize,
 }
 
 impl Axis {
-    pub(super) fn new(input: usize, kernel: usize, stride: usize, padding: usize) -> Self {
-        let room = input + 2 * padding + 1;
-        let output = if kernel == 0 || room <= kernel { 0 } else { (room - kernel - 1) / stride + 1 };
-        Self { input, output, kernel, stride, padding }
+    pub(super) fn new(input: usize, kernel: usize, stride: usize, padding: usize, dilation: usize) -> Self {
+        let axis = Self { input, output: 0, kernel, stride, padding, dilation };
+        let (room, extent) = (input + 2 * padding, axis.extent());
+        let output = if kernel == 0 || room < extent { 0 } else { (room - extent) / stride + 1 };
+        Self { output, ..axis }
     }
 
-    /// Places within the stride that some tap reads.
+    /// From the first tap to the last, both counted.
+    fn extent(&self) -> usize {
+        self.kernel.saturating_sub(1) * self.dilation + 1
+    }
+
+    /// The place that a tap reads, and how far into it.
+    pub(super) fn tap(&self, tap: usize) -> (usize, usize) {
+        (tap * self.dilation % self.stride, tap * self.dilation / self.stride)
+    }
+
+    /// Places within the stride, up to the last that some tap reads.
     pub(super) fn places(&self) -> usize {
-        self.stride.min(self.kernel)
+        self.stride.min(self.extent())
     }
 
     /// Where the image's numbers lie in a place's row: x[(i)·s + a − p] for i in the range.
@@ -38,7 +50,7 @@ impl Axis {
 
     /// Numbers of a row that the taps of one output row read.
     fn reach(&self) -> usize {
-        self.output + (self.kernel - 1) / self.stride
+        self.output + (self.extent() - 1) / self.stride
     }
 
     /// From one row to the next: margins shared.
@@ -62,8 +74,9 @@ pub(super) struct Planes {
 impl Planes {
     pub(super) fn new(rows: Axis, columns: Axis, channels: usize, images: usize) -> Self {
         let planes = Self { rows, columns, images, values: Vec::new() };
-        // Taps reach beyond the last row, and vectors beyond that.
-        let slack = rows.kernel * columns.step() + columns.kernel + 2 * LANES;
+        // Taps reach beyond the last row by the margins that rows and planes share, and vectors beyond that.
+        let shared = [rows, columns].map(|axis| axis.reach() - axis.step());
+        let slack = shared[0] * columns.step() + shared[1] + 2 * LANES;
         let length = channels * planes.channel() + slack;
         Self { values: vec![0.0; length], ..planes }
     }
@@ -92,8 +105,9 @@ impl Planes {
         for channel in 0..channels {
             for u in 0..self.rows.kernel {
                 for v in 0..self.columns.kernel {
-                    let place = u % self.rows.stride * self.columns.places() + v % self.columns.stride;
-                    let within = u / self.rows.stride * self.columns.step() + v / self.columns.stride;
+                    let ((a, down), (b, across)) = (self.rows.tap(u), self.columns.tap(v));
+                    let place = a * self.columns.places() + b;
+                    let within = down * self.columns.step() + across;
                     offsets.push(channel * self.channel() + place * self.place() + within);
                 }
             }

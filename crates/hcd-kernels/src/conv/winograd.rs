@@ -40,7 +40,8 @@ pub(super) fn suits(shape: &ConvShape) -> bool {
     let [height, width] = shape.out_size();
     let tiles = height.div_ceil(SIDE) * width.div_ceil(SIDE);
     *ENABLED
-        && (shape.kernel, shape.stride, shape.groups) == ([3, 3], [1, 1], 1)
+        && (shape.kernel, shape.stride, shape.dilation) == ([3, 3], [1, 1], [1, 1])
+        && shape.groups == 1
         && shape.padding.iter().all(|&padding| padding <= 2)
         && shape.in_channels.min(shape.out_channels) >= 32
         && tiles * POINTS <= height * width * 9 / 2

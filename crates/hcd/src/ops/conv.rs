@@ -45,6 +45,7 @@ pub fn conv2d(
         kernel: [kernel_rows, kernel_columns],
         stride: [stride; 2],
         padding: [padding; 2],
+        dilation: [1, 1],
     };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {
