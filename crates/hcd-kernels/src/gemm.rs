@@ -261,7 +261,7 @@ fn groups<V: Vector, const R: usize, const G: usize>(
 }
 
 #[inline(always)]
-fn activated<V: Vector>(sums: V) -> V {
+pub(crate) fn activated<V: Vector>(sums: V) -> V {
     let mut values = [0.0; LANES];
     sums.store(&mut values);
     for value in &mut values {

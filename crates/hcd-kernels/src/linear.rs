@@ -2,7 +2,9 @@
 //!
 //! Backward, without f: dx = dy·W, dW = dyᵀ·x, db = Σ dy; over tokens dx = Wᵀ·dy, dW = Σ dy·xᵀ.
 
-use crate::gemm::{Activation, Bias, Left, Panels, multiply, multiply_here};
+use crate::bf16::Precision;
+use crate::gemm::{Activation, Bias, Left};
+use crate::product::Right;
 use crate::split::{rows_per_part, sum_parts};
 use rayon::prelude::*;
 
@@ -10,27 +12,37 @@ use rayon::prelude::*;
 ///
 /// # Shapes
 /// `x` (rows, in); `weight` (out, in); `bias` (out) or (0); `y` (rows, out)
-pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], depth: usize, activation: Activation, y: &mut [f32]) {
+pub fn forward(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    depth: usize,
+    precision: Precision,
+    activation: Activation,
+    y: &mut [f32],
+) {
     let bias = if bias.is_empty() { Bias::None } else { Bias::Column(bias) };
-    multiply(Left::straight(x, depth), &Panels::transposed(weight, depth), bias, activation, y);
+    Right::transposed(precision, weight, depth).multiply(Left::straight(x, depth), bias, activation, y);
 }
 
 /// The gradient of x.
 ///
 /// # Shapes
 /// `grad` (rows, out); `weight` (out, in); `dx` (rows, in)
-pub fn input_grad(grad: &[f32], weight: &[f32], depth: usize, dx: &mut [f32]) {
+pub fn input_grad(grad: &[f32], weight: &[f32], depth: usize, precision: Precision, dx: &mut [f32]) {
     let out = weight.len().checked_div(depth).unwrap_or(0);
-    multiply(Left::straight(grad, out), &Panels::straight(weight, depth), Bias::None, Activation::None, dx);
+    let weight = Right::straight(precision, weight, depth);
+    weight.multiply(Left::straight(grad, out), Bias::None, Activation::None, dx);
 }
 
 /// The gradient of W.
 ///
 /// # Shapes
 /// `x` (rows, in); `grad` (rows, out); `dweight` (out, in)
-pub fn weight_grad(x: &[f32], grad: &[f32], depth: usize, dweight: &mut [f32]) {
+pub fn weight_grad(x: &[f32], grad: &[f32], depth: usize, precision: Precision, dweight: &mut [f32]) {
     let out = dweight.len().checked_div(depth).unwrap_or(0);
-    multiply(Left::transposed(grad, out), &Panels::straight(x, depth), Bias::None, Activation::None, dweight);
+    let x = Right::straight(precision, x, depth);
+    x.multiply(Left::transposed(grad, out), Bias::None, Activation::None, dweight);
 }
 
 /// The gradient of b: sums over rows.
@@ -61,6 +73,8 @@ pub struct Mix {
     pub out: usize,
     /// Numbers a token.
     pub width: usize,
+    /// What is multiplied.
+    pub precision: Precision,
 }
 
 /// y = f(W·x + b) in each image.
@@ -81,9 +95,8 @@ pub fn mix_forward(
     }
     assert_eq!(x.len(), y.len() / output * input, "linear::mix_forward: x and y differ in images");
     y.par_chunks_mut(output).enumerate().for_each_init(Vec::new, |scratch, (image, y)| {
-        let panels = Panels::straight(&x[image * input..][..input], mix.width);
-        let weight = Left::straight(weight, mix.tokens);
-        multiply_here(weight, &panels, Bias::Row(bias), activation, scratch, y);
+        let x = Right::straight(mix.precision, &x[image * input..][..input], mix.width);
+        x.multiply_here(Left::straight(weight, mix.tokens), Bias::Row(bias), activation, scratch, y);
     });
 }
 
@@ -98,9 +111,9 @@ pub fn mix_input_grad(mix: &Mix, weight: &[f32], grad: &[f32], dx: &mut [f32]) {
     }
     assert_eq!(grad.len(), dx.len() / input * output, "linear::mix_input_grad: images differ");
     dx.par_chunks_mut(input).enumerate().for_each_init(Vec::new, |scratch, (image, dx)| {
-        let panels = Panels::straight(&grad[image * output..][..output], mix.width);
+        let grad = Right::straight(mix.precision, &grad[image * output..][..output], mix.width);
         let weight = Left::transposed(weight, mix.tokens);
-        multiply_here(weight, &panels, Bias::None, Activation::None, scratch, dx);
+        grad.multiply_here(weight, Bias::None, Activation::None, scratch, dx);
     });
 }
 
@@ -122,9 +135,9 @@ pub fn mix_weight_grad(mix: &Mix, x: &[f32], grad: &[f32], dweight: &mut [f32], 
         let (dweight, dbias) = sums.split_at_mut(mix.out * mix.tokens);
         let (mut scratch, mut product) = (Vec::new(), vec![0.0; dweight.len()]);
         for (x, grad) in x.chunks_exact(input).zip(grad.chunks_exact(output)) {
-            let panels = Panels::transposed(x, mix.width);
+            let x = Right::transposed(mix.precision, x, mix.width);
             let grads = Left::straight(grad, mix.width);
-            multiply_here(grads, &panels, Bias::None, Activation::None, &mut scratch, &mut product);
+            x.multiply_here(grads, Bias::None, Activation::None, &mut scratch, &mut product);
             dweight.iter_mut().zip(&product).for_each(|(sum, &value)| *sum += value);
             for (sum, row) in dbias.iter_mut().zip(grad.chunks_exact(mix.width)) {
                 *sum += row.iter().sum::<f32>();

@@ -17,18 +17,30 @@ pub fn keep() {
     DONE.call_once(|| unsafe { mi_option_set_default(PURGE_DELAY, -1) });
 }
 
+/// Numbers of which every bit pattern is one.
+pub trait Plain: Copy + private::Sealed {}
+
+impl Plain for f32 {}
+impl Plain for u32 {}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for u32 {}
+}
+
 /// `length` numbers that `fill` writes, every one of them; unlike `vec![0.0; length]`, they are not written before,
 /// which takes about as long as an elementwise kernel does.
 ///
 /// `fill` must not read what it has not written: it would see numbers left over from elsewhere. All kernels write
 /// their outputs whole.
-pub fn written(length: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
-    let mut values: Vec<MaybeUninit<f32>> = Vec::with_capacity(length);
+pub fn written<T: Plain>(length: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
+    let mut values: Vec<MaybeUninit<T>> = Vec::with_capacity(length);
     // SAFETY: `MaybeUninit` needs no initial value, and the capacity is there.
     unsafe { values.set_len(length) };
     let mut values = ManuallyDrop::new(values);
-    let start = values.as_mut_ptr().cast::<f32>();
-    // SAFETY: the memory is this function's alone; every bit pattern is an f32, and none is read before it is
+    let start = values.as_mut_ptr().cast::<T>();
+    // SAFETY: the memory is this function's alone; every bit pattern is a number, and none is read before it is
     // written.
     fill(unsafe { std::slice::from_raw_parts_mut(start, length) });
     // SAFETY: the same allocation, of the same layout, given back once.

@@ -227,3 +227,10 @@ pub fn assert_close(name: &str, values: &[f32], expected: &[f64], tolerance: f64
         assert!(error <= tolerance * size, "{name}[{i}] = {value}, expected {expected}");
     }
 }
+
+/// Each number rounded to the nearest of 16 bits, ties to even.
+pub fn rounded(values: &[f32]) -> Vec<f32> {
+    // Finite numbers: the upper half of the bits counts, and the lower one rounds.
+    let round = |bits: u32| (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+    values.iter().map(|value| f32::from_bits(round(value.to_bits()))).collect()
+}

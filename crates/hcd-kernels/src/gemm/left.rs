@@ -2,6 +2,7 @@
 
 use super::{TALL, tiles};
 use crate::lanes::{LANES, Vector};
+use crate::transpose::transpose;
 use std::ops::Range;
 
 /// A left-hand matrix (rows, depth).
@@ -56,6 +57,36 @@ impl<'a> Left<'a> {
     #[cfg(test)]
     pub(super) fn of(values: &'a [f32], [rows, depth]: [usize; 2], turned: bool) -> Self {
         Self { values, rows, depth, order: if turned { Order::Turned } else { Order::Straight } }
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Some rows of a block of it, one by one; `scratch` holds them where they do not lie so.
+    pub(crate) fn lines<'s>(
+        &'s self,
+        rows: Range<usize>,
+        block: Range<usize>,
+        scratch: &'s mut Vec<f32>,
+    ) -> impl Iterator<Item = &'s [f32]> {
+        let (count, length) = (rows.len(), block.len());
+        let (lines, step) = match self.order {
+            Order::Straight => (&self.values[rows.start * self.depth + block.start..], self.depth),
+            Order::Turned => {
+                scratch.resize(count * length, 0.0);
+                let from = &self.values[block.start * self.rows + rows.start..];
+                transpose(from, self.rows, length, count, scratch, length);
+                (&scratch[..], length)
+            }
+            Order::Runs { starts, offsets } => {
+                scratch.clear();
+                let places = starts[rows].iter().flat_map(|s| offsets[block.clone()].iter().map(move |o| s + o));
+                scratch.extend(places.map(|place| self.values[place]));
+                (&scratch[..], length)
+            }
+        };
+        (0..count).map(move |row| &lines[row * step..][..length])
     }
 
     /// A block of it, tile by tile, each as (length, rows of the tile).
