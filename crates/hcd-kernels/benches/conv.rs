@@ -57,6 +57,7 @@ fn layers(criterion: &mut Criterion) {
             stride: [stride; 2],
             padding: [padding; 2],
             dilation: [1, 1],
+            precision: hcd_kernels::Precision::F32,
         };
         let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
         let grad = noise(shape.output_len(), 3);

@@ -8,6 +8,7 @@
 //! tiles are collected from such runs (`dense.rs`, `grads.rs`); where each channel stands alone, sixteen pixels are
 //! computed side by side (`depthwise.rs`).
 
+mod bf16;
 mod dense;
 mod depthwise;
 mod grads;
@@ -16,6 +17,7 @@ mod planes;
 mod pointwise;
 mod winograd;
 
+use crate::bf16::Precision;
 use crate::lanes::{Portable, sum_over};
 use planes::Axis;
 use rayon::prelude::*;
@@ -41,6 +43,8 @@ pub struct ConvShape {
     pub padding: [usize; 2],
     /// From one tap of the kernel to the next, down and across.
     pub dilation: [usize; 2],
+    /// What is multiplied, where channels mix; depthwise convolutions wait for memory, and stay at 32 bits.
+    pub precision: Precision,
 }
 
 impl ConvShape {
@@ -107,6 +111,7 @@ pub fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]
     match shape.is_depthwise() {
         _ if y.is_empty() => {}
         true => depthwise::forward(shape, x, weight, bias, y),
+        false if shape.precision == Precision::Bf16 => bf16::forward(shape, x, weight, bias, y),
         false if winograd::suits(shape) => winograd::forward(shape, x, weight, bias, y),
         false if pointwise::suits(shape) => pointwise::forward(shape, x, weight, bias, y),
         false => dense::forward(shape, x, weight, bias, y),
@@ -125,6 +130,7 @@ pub fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32
     match shape.is_depthwise() {
         _ if dx.is_empty() || grad.is_empty() => dx.fill(0.0),
         true => depthwise::input_grad(shape, grad, weight, dx),
+        false if shape.precision == Precision::Bf16 => bf16::input_grad(shape, grad, weight, dx),
         false if winograd::suits(shape) => winograd::input_grad(shape, grad, weight, dx),
         false if pointwise::suits(shape) => pointwise::input_grad(shape, grad, weight, dx),
         false => grads::input_grad(shape, grad, weight, dx),
@@ -158,6 +164,7 @@ pub fn weight_grad(
     match shape.is_depthwise() {
         _ if dweight.is_empty() || grad.is_empty() || x.is_empty() => dweight.fill(0.0),
         true => depthwise::weight_grad(shape, x, grad, dweight),
+        false if shape.precision == Precision::Bf16 => bf16::weight_grad(shape, x, grad, dweight),
         false if winograd::suits(shape) => winograd::weight_grad(shape, x, grad, dweight),
         false => grads::weight_grad(shape, x, grad, dweight),
     }
@@ -180,6 +187,7 @@ mod tests {
             stride,
             padding,
             dilation: [1, 1],
+            precision: Precision::F32,
         };
         for shape in [
             shape(0, 1, [1, 1], [3, 3], [3, 3], [1, 1], [1, 1]),

@@ -1,5 +1,6 @@
 //! Convolutions of many shapes, listed and drawn by chance, against the scalar version: values and gradients.
 
+use hcd_kernels::Precision;
 use hcd_kernels::conv::{self, ConvShape};
 use hcd_kernels::reference::{self, assert_close, noise};
 use proptest::prelude::*;
@@ -44,6 +45,7 @@ fn dilated() {
                                 stride,
                                 padding,
                                 dilation,
+                                precision: Precision::F32,
                             },
                             true,
                         );
@@ -70,6 +72,7 @@ fn dilated_layers() {
                     stride: [stride; 2],
                     padding: [dilation; 2],
                     dilation: [dilation; 2],
+                        precision: Precision::F32,
                 },
                 false,
             );
@@ -97,6 +100,7 @@ fn any_shape() -> impl Strategy<Value = ConvShape> {
             stride,
             padding,
             dilation,
+            precision: Precision::F32,
         },
     )
 }
@@ -116,6 +120,7 @@ fn layer() -> impl Strategy<Value = ConvShape> {
             stride: [stride; 2],
             padding: [padding; 2],
             dilation: [1, 1],
+            precision: Precision::F32,
         },
     )
 }

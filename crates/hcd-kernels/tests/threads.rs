@@ -57,6 +57,7 @@ fn conv_and_batch_norm() {
         stride: [2, 2],
         padding: [1, 1],
         dilation: [1, 1],
+            precision: hcd_kernels::Precision::F32,
     };
     let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
     let grad = noise(shape.output_len(), 3);
@@ -90,6 +91,7 @@ fn every_convolution() {
         stride: [stride; 2],
         padding: [padding; 2],
         dilation: [1, 1],
+            precision: hcd_kernels::Precision::F32,
     };
     for shape in [
         shape(1, [33, 70], 8, 3, 1, 1),

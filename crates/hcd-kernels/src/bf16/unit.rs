@@ -119,12 +119,15 @@ impl Session {
         rows: usize,
         block: &mut Block,
     ) {
+        if steps.places.is_empty() {
+            return block.as_flattened_mut().fill(0.0);
+        }
         let low = if rows > TILE { operands.a_next } else { 0 };
         let [a_end, b_end] = [
             a_at + steps.far[0] + low + (TILE - 1) * operands.a_row + DEEP,
             b_at + steps.far[1] + (DEEP / 2 - 1) * operands.b_row + WIDE,
         ];
-        assert!(a_end <= operands.a.len() && b_end <= operands.b.len() && rows <= WIDE, "bf16: out of reach");
+        assert!(a_end <= operands.a.len() && b_end <= operands.b.len() && rows <= WIDE, "bf16: {a_end} of {} and {b_end} of {}, {rows} rows", operands.a.len(), operands.b.len());
         let (a, b) = (&operands.a[a_at..], &operands.b[b_at..]);
         let operands = Operands { a, b, ..*operands };
         match self.unit {

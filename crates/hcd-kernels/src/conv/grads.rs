@@ -131,9 +131,7 @@ pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &
     let kernel = shape.kernel[0] * shape.kernel[1];
     let area = shape.out_size()[0] * shape.out_size()[1];
     let (x_image, y_image) = (shape.in_channels * shape.size[0] * shape.size[1], shape.out_channels * area);
-    // Each part has a sum of its own: fewer where the weight is large.
-    let parts = (4_000_000 / dweight.len()).clamp(2, 16);
-    let part = shape.images.div_ceil(parts);
+    let part = parts_of(shape, dweight.len());
     // Pixels enough that adding to the sums costs little.
     let block = PIXELS.div_ceil(area.max(1)).clamp(1, part);
     let layout = ByPixel::new(shape, block);
@@ -159,9 +157,18 @@ pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &
                 }
             }
         });
-    // (tap, input, output) → (output, input, tap)
     let mut total = vec![0.0; dweight.len()];
     sum_parts(&sums, &mut total);
+    by_output(&total, outputs, [inputs, kernel], dweight);
+}
+
+/// Images whose gradients of a weight of so many numbers are summed by themselves: more where the weight is large.
+pub(super) fn parts_of(shape: &ConvShape, weights: usize) -> usize {
+    shape.images.div_ceil((4_000_000 / weights).clamp(2, 16))
+}
+
+/// (tap, input, output) → (output, input, tap), group by group.
+pub(super) fn by_output(total: &[f32], outputs: usize, [inputs, kernel]: [usize; 2], dweight: &mut [f32]) {
     let per_output = inputs * kernel;
     dweight.par_chunks_mut(outputs * per_output).zip(total.par_chunks(outputs * per_output)).for_each(
         |(dweight, total)| {

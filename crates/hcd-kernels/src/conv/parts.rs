@@ -77,7 +77,7 @@ pub(super) struct Part {
     /// Each tap's place in the kernel.
     pub(super) taps: Vec<usize>,
     /// The first pixel's place in the image.
-    start: usize,
+    pub(super) start: usize,
 }
 
 impl Parts {

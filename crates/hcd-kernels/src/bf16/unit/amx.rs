@@ -90,11 +90,8 @@ pub(super) fn release() {
 /// See [`super::Session::product`]; 16 rows, or 32 where `both`.
 ///
 /// # Safety
-/// Tiles are available and configured; A and B reach as far as the steps do.
+/// Tiles are available and configured; there are steps, and A and B reach as far as they do.
 pub(super) unsafe fn product(operands: &Operands, steps: &[[usize; 2]], both: bool, block: &mut Block) {
-    if steps.is_empty() {
-        return block.as_flattened_mut().fill(0.0);
-    }
     let (a, b) = (operands.a.as_ptr(), operands.b.as_ptr());
     let (a_row, b_row) = (operands.a_row * 2, operands.b_row * 4);
     let (first, count, out) = (steps.as_ptr(), steps.len(), block.as_mut_ptr());
