@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use hcd_kernels::Precision;
 use hcd_kernels::conv::{self, ConvShape};
 use hcd_kernels::reference::noise;
 use std::time::Duration;
@@ -57,22 +58,30 @@ fn layers(criterion: &mut Criterion) {
             stride: [stride; 2],
             padding: [padding; 2],
             dilation: [1, 1],
-            precision: hcd_kernels::Precision::F32,
+            precision: Precision::F32,
         };
-        let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
-        let grad = noise(shape.output_len(), 3);
-        let (mut y, mut dx, mut dweight) = (grad.clone(), x.clone(), weight.clone());
-        let mut group = criterion.benchmark_group(name);
-        let products = shape.output_len() * inputs / groups * kernel * kernel;
-        group.throughput(Throughput::Elements(products as u64)).sample_size(10);
-        group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-        group.bench_function("forward", |b| b.iter(|| conv::forward(&shape, &x, &weight, None, &mut y)));
-        group.bench_function("input_grad", |b| b.iter(|| conv::input_grad(&shape, &grad, &weight, &mut dx)));
-        group.bench_function("weight_grad", |b| {
-            b.iter(|| conv::weight_grad(&shape, &x, &grad, &mut dweight, None));
-        });
-        group.finish();
+        layer(criterion, name, &shape);
+        // Depthwise convolutions have one precision.
+        if groups == 1 {
+            layer(criterion, &format!("{name}/bf16"), &ConvShape { precision: Precision::Bf16, ..shape });
+        }
     }
+}
+
+fn layer(criterion: &mut Criterion, name: &str, shape: &ConvShape) {
+    let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
+    let grad = noise(shape.output_len(), 3);
+    let (mut y, mut dx, mut dweight) = (grad.clone(), x.clone(), weight.clone());
+    let mut group = criterion.benchmark_group(name);
+    let products = shape.output_len() * shape.weight_len() / shape.out_channels;
+    group.throughput(Throughput::Elements(products as u64)).sample_size(10);
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    group.bench_function("forward", |b| b.iter(|| conv::forward(shape, &x, &weight, None, &mut y)));
+    group.bench_function("input_grad", |b| b.iter(|| conv::input_grad(shape, &grad, &weight, &mut dx)));
+    group.bench_function("weight_grad", |b| {
+        b.iter(|| conv::weight_grad(shape, &x, &grad, &mut dweight, None));
+    });
+    group.finish();
 }
 
 criterion_group!(benches, layers);

@@ -28,6 +28,8 @@ enum Work {
     Infer,
     /// Forward, backward and an SGD step, from labels.
     Train,
+    /// The same with products of 16 bits.
+    TrainBf16,
     /// The same by HCD, where the teacher looks at every batch.
     DistilLive(&'static str),
     /// The same, where the teacher's answers are there already.
@@ -42,6 +44,8 @@ const WORKS: &[(&str, Work, &str, usize, usize)] = &[
     ("train/resnet18_small/128x32", Work::Train, "resnet18_small", 128, 32),
     ("train/mobilenetv2_100/32x224", Work::Train, "mobilenetv2_100", 32, 224),
     ("train/deit_tiny/32x224", Work::Train, "deit_tiny_patch16_224", 32, 224),
+    ("train-bf16/resnet18/32x224", Work::TrainBf16, "resnet18", 32, 224),
+    ("train-bf16/deit_tiny/32x224", Work::TrainBf16, "deit_tiny_patch16_224", 32, 224),
     ("infer/swin_tiny/32x224", Work::Infer, SWIN, 32, 224),
     ("infer/vit_small/32x224", Work::Infer, "vit_small_patch16_224", 32, 224),
     ("infer/convnext_tiny/32x224", Work::Infer, "convnext_tiny", 32, 224),
@@ -72,9 +76,10 @@ fn main() {
         }
         let seconds = match work {
             Work::Infer => infer(model, batch, side, rounds),
-            Work::Train => train(model, batch, side, rounds, None),
-            Work::DistilLive(teacher) => train(model, batch, side, rounds, Some((teacher, false))),
-            Work::DistilGiven(teacher) => train(model, batch, side, rounds, Some((teacher, true))),
+            Work::Train => train(model, [batch, side], "f32", rounds, None),
+            Work::TrainBf16 => train(model, [batch, side], "bf16", rounds, None),
+            Work::DistilLive(teacher) => train(model, [batch, side], "f32", rounds, Some((teacher, false))),
+            Work::DistilGiven(teacher) => train(model, [batch, side], "f32", rounds, Some((teacher, true))),
         };
         println!("{}", serde_json::json!({ "work": name, "images": batch, "seconds": seconds }));
     }
@@ -105,9 +110,18 @@ fn infer(model: &str, batch: usize, side: usize, rounds: usize) -> Vec<f64> {
     })
 }
 
-fn train(model: &str, batch: usize, side: usize, rounds: usize, teacher: Option<(&str, bool)>) -> Vec<f64> {
+fn train(
+    model: &str,
+    [batch, side]: [usize; 2],
+    precision: &str,
+    rounds: usize,
+    teacher: Option<(&str, bool)>,
+) -> Vec<f64> {
     let shape = ImageShape { channels: 3, height: side, width: side };
-    let recipe = format!("data.path = 'in memory'\nstudent.name = '{model}'\ntrain.batch_size = {batch}");
+    let recipe = format!(
+        "data.path = 'in memory'\nstudent.name = '{model}'\n\
+         train = {{ batch_size = {batch}, precision = '{precision}' }}"
+    );
     let recipe = config::from_text(&recipe, "bench", &[]).expect("a recipe").recipe;
     let classes: Vec<String> = (0..CLASSES).map(|class| class.to_string()).collect();
     let set = Memory::new("none".to_owned(), classes, shape, vec![0; 3 * side * side], vec![0]);

@@ -150,6 +150,10 @@ pub struct TrainConfig {
     pub accumulate: usize,
     /// ε of the smoothed labels.
     pub label_smoothing: f64,
+    /// What convolutions and matrix products multiply: `f32`, or `bf16`, numbers rounded to 16 bits (see
+    /// [`with_precision`](crate::ops::with_precision)).
+    #[serde(with = "Precision")]
+    pub precision: crate::ops::Precision,
     /// Largest common norm of all gradients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -167,11 +171,20 @@ impl Default for TrainConfig {
             batch_size: 128,
             accumulate: 1,
             label_smoothing: 0.1,
+            precision: crate::ops::Precision::F32,
             clip_norm: None,
             ema_decay: None,
             checkpoint_steps: 0,
         }
     }
+}
+
+/// The names of precisions.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "crate::ops::Precision", rename_all = "lowercase")]
+enum Precision {
+    F32,
+    Bf16,
 }
 
 /// What is compared: every method with every seed.

@@ -3,7 +3,7 @@
 //! A step keeps the operation's inputs alone (Burn shares them, without a copy); what else the gradient needs,
 //! the kernel computes again.
 
-use super::{BatchNormInputs, KernelGradients, Kernels, Windows};
+use super::{BatchNormInputs, KernelGradients, Kernels, Precision, Windows};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -83,12 +83,18 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
         record!([node], x, output, |x, grad, _| [Some(<B as KernelGradients>::gelu_backward(x, grad))])
     }
 
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
         let (bias, bias_node) = bias.into_parts();
-        let output = <B as Kernels>::linear(x.clone(), weight.clone(), bias);
-        record!([x_node, weight_node, bias_node], (x, weight), output, |(x, weight), grad, needed| {
-            B::linear_backward(x, weight, grad, needed)
+        let output = <B as Kernels>::linear(x.clone(), weight.clone(), bias, precision);
+        let nodes = [x_node, weight_node, bias_node];
+        record!(nodes, (x, weight, precision), output, |(x, weight, precision), grad, needed| {
+            B::linear_backward(x, weight, grad, precision, needed)
         })
     }
 
@@ -96,17 +102,24 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         // The gradient of GELU wants what it was given.
-        <Self as Kernels>::gelu(<Self as Kernels>::linear(x, weight, bias))
+        <Self as Kernels>::gelu(<Self as Kernels>::linear(x, weight, bias, precision))
     }
 
-    fn mix(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn mix(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
         let (bias, bias_node) = bias.into_parts();
-        let output = <B as Kernels>::mix(x.clone(), weight.clone(), bias);
-        record!([x_node, weight_node, bias_node], (x, weight), output, |(x, weight), grad, needed| {
-            B::mix_backward(x, weight, grad, needed)
+        let output = <B as Kernels>::mix(x.clone(), weight.clone(), bias, precision);
+        let nodes = [x_node, weight_node, bias_node];
+        record!(nodes, (x, weight, precision), output, |(x, weight, precision), grad, needed| {
+            B::mix_backward(x, weight, grad, precision, needed)
         })
     }
 
@@ -114,8 +127,9 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        <Self as Kernels>::gelu(<Self as Kernels>::mix(x, weight, bias))
+        <Self as Kernels>::gelu(<Self as Kernels>::mix(x, weight, bias, precision))
     }
 
     fn window_attention(

@@ -1,6 +1,6 @@
 //! Two-dimensional convolution: y[n, o] = bias[o] + Σ_c weight[o, c] ⋆ x[n, c].
 
-use super::{Kernels, has_kernels};
+use super::{Kernels, has_kernels, precision};
 use burn::backend::Dispatch;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
@@ -46,6 +46,7 @@ pub fn conv2d(
         stride: [stride; 2],
         padding: [padding; 2],
         dilation: [1, 1],
+        precision: precision::current(),
     };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {

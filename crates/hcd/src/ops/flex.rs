@@ -1,7 +1,7 @@
 //! The kernels on Flex tensors: contiguous f32 in, new f32 out; a gradient, or a map to be normalised, that nobody else
 //! holds is overwritten.
 
-use super::{BatchNormInputs, KernelGradients, Kernels, Windows};
+use super::{BatchNormInputs, KernelGradients, Kernels, Precision, Windows};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape};
@@ -27,20 +27,20 @@ impl Kernels for Flex {
         filled(x.shape(), |y| gelu::forward(values(&x), y))
     }
 
-    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        affine(x, weight, bias, Activation::None)
+    fn linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, precision: Precision) -> FlexTensor {
+        affine(x, weight, bias, precision, Activation::None)
     }
 
-    fn linear_gelu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        affine(x, weight, bias, Activation::Gelu)
+    fn linear_gelu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, precision: Precision) -> FlexTensor {
+        affine(x, weight, bias, precision, Activation::Gelu)
     }
 
-    fn mix(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        mixed(x, weight, bias, Activation::None)
+    fn mix(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, precision: Precision) -> FlexTensor {
+        mixed(x, weight, bias, precision, Activation::None)
     }
 
-    fn mix_gelu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        mixed(x, weight, bias, Activation::Gelu)
+    fn mix_gelu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, precision: Precision) -> FlexTensor {
+        mixed(x, weight, bias, precision, Activation::Gelu)
     }
 
     fn window_attention(qkv: FlexTensor, bias: FlexTensor, windows: Arc<Windows>) -> FlexTensor {
@@ -139,13 +139,17 @@ impl KernelGradients for Flex {
         x: FlexTensor,
         weight: FlexTensor,
         grad: FlexTensor,
+        precision: Precision,
         needed: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
         let (depth, out) = (x.shape()[1], weight.shape()[0]);
-        let dx = || filled(x.shape(), |dx| linear::input_grad(values(&grad), values(&weight), depth, dx));
-        let dweight =
-            || filled(weight.shape(), |dw| linear::weight_grad(values(&x), values(&grad), depth, dw));
+        let dx = || {
+            filled(x.shape(), |dx| linear::input_grad(values(&grad), values(&weight), depth, precision, dx))
+        };
+        let dweight = || {
+            filled(weight.shape(), |dw| linear::weight_grad(values(&x), values(&grad), depth, precision, dw))
+        };
         let dbias = || filled(Shape::from([out]), |dbias| linear::bias_grad(values(&grad), dbias));
         [needed[0].then(dx), needed[1].then(dweight), needed[2].then(dbias)]
     }
@@ -154,10 +158,11 @@ impl KernelGradients for Flex {
         x: FlexTensor,
         weight: FlexTensor,
         grad: FlexTensor,
+        precision: Precision,
         needed: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let (x, weight, grad) = (contiguous(x), contiguous(weight), contiguous(grad));
-        let mix = mix_of(&x, &weight);
+        let mix = mix_of(&x, &weight, precision);
         let dx = needed[0].then(|| {
             filled(x.shape(), |dx| linear::mix_input_grad(&mix, values(&weight), values(&grad), dx))
         });
@@ -261,25 +266,37 @@ impl KernelGradients for Flex {
 }
 
 /// x (rows, in) to (rows, out).
-fn affine(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, activation: Activation) -> FlexTensor {
+fn affine(
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: FlexTensor,
+    precision: Precision,
+    activation: Activation,
+) -> FlexTensor {
     let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
     let depth = x.shape()[1];
     filled(Shape::from([x.shape()[0], weight.shape()[0]]), |y| {
-        linear::forward(values(&x), values(&weight), values(&bias), depth, activation, y);
+        linear::forward(values(&x), values(&weight), values(&bias), depth, precision, activation, y);
     })
 }
 
 /// x (B, tokens, width) to (B, out, width).
-fn mixed(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, activation: Activation) -> FlexTensor {
+fn mixed(
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: FlexTensor,
+    precision: Precision,
+    activation: Activation,
+) -> FlexTensor {
     let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
-    let mix = mix_of(&x, &weight);
+    let mix = mix_of(&x, &weight, precision);
     filled(Shape::from([x.shape()[0], mix.out, mix.width]), |y| {
         linear::mix_forward(&mix, values(&weight), values(&x), values(&bias), activation, y);
     })
 }
 
-fn mix_of(x: &FlexTensor, weight: &FlexTensor) -> Mix {
-    Mix { tokens: x.shape()[1], out: weight.shape()[0], width: x.shape()[2] }
+fn mix_of(x: &FlexTensor, weight: &FlexTensor, precision: Precision) -> Mix {
+    Mix { tokens: x.shape()[1], out: weight.shape()[0], width: x.shape()[2], precision }
 }
 
 fn conv_output(shape: &ConvShape) -> Shape {

@@ -1,6 +1,6 @@
 //! Affine maps: y = x·Wᵀ + b over the last axis, y = W·x + b over the tokens of each image, and GELU behind either.
 
-use super::{Kernels, gelu, has_kernels};
+use super::{Kernels, gelu, has_kernels, precision};
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, module};
 
@@ -18,7 +18,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         }
         let bias = bias.unwrap_or_else(|| no_bias(&x));
         let parts = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-        Tensor::from_dispatch(<Dispatch as Kernels>::linear(parts.0, parts.1, parts.2))
+        Tensor::from_dispatch(<Dispatch as Kernels>::linear(parts.0, parts.1, parts.2, precision::current()))
     })
 }
 
@@ -36,7 +36,7 @@ pub fn linear_gelu<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option
     as_matrix(x, weight, bias, |x, weight, bias| {
         let bias = bias.unwrap_or_else(|| no_bias(&x));
         let parts = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-        Tensor::from_dispatch(<Dispatch as Kernels>::linear_gelu(parts.0, parts.1, parts.2))
+        Tensor::from_dispatch(<Dispatch as Kernels>::linear_gelu(parts.0, parts.1, parts.2, precision::current()))
     })
 }
 
@@ -61,9 +61,10 @@ pub fn mix(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, activated: bool) ->
         return if activated { gelu(y) } else { y };
     }
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    let precision = precision::current();
     Tensor::from_dispatch(match activated {
-        true => <Dispatch as Kernels>::mix_gelu(x, weight, bias),
-        false => <Dispatch as Kernels>::mix(x, weight, bias),
+        true => <Dispatch as Kernels>::mix_gelu(x, weight, bias, precision),
+        false => <Dispatch as Kernels>::mix(x, weight, bias, precision),
     })
 }
 

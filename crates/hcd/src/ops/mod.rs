@@ -15,6 +15,7 @@ mod gelu;
 mod layer_norm;
 mod linear;
 mod max_pool;
+mod precision;
 mod relu;
 pub mod tally;
 pub mod update;
@@ -29,6 +30,7 @@ pub use hcd_kernels::relu::Rectifier;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_gelu, mix};
 pub use max_pool::max_pool2d;
+pub use precision::{Precision, Unit, with_precision};
 pub use relu::add_relu;
 
 use burn::backend::tensor::FloatTensor;
@@ -54,23 +56,35 @@ pub trait Kernels: Backend {
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// See [`linear()`]; a bias of no numbers stands for none.
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 
     /// See [`linear_gelu`]; a bias of no numbers stands for none.
     fn linear_gelu(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 
     /// See [`mix`].
-    fn mix(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn mix(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 
     /// See [`mix`], with GELU.
     fn mix_gelu(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 
     /// See [`window_attention`].
@@ -131,6 +145,7 @@ pub trait KernelGradients: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
+        precision: Precision,
         needed: [bool; 3],
     ) -> [Option<FloatTensor<Self>>; 3];
 
@@ -139,6 +154,7 @@ pub trait KernelGradients: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
+        precision: Precision,
         needed: [bool; 3],
     ) -> [Option<FloatTensor<Self>>; 3];
 

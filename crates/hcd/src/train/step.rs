@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::methods::{Distiller, Method, Targets, supervised_terms, total};
 use crate::models::weights::{self, TensorMap};
 use crate::models::{Backbone, Network, Parameters, Pass};
+use crate::ops::{Precision, with_precision};
 use crate::rng;
 use crate::teacher::ViewKey;
 use burn::module::Module;
@@ -36,6 +37,7 @@ pub struct Learner {
     seed: u64,
     classes: usize,
     smoothing: f64,
+    precision: Precision,
     finetune: FinetuneConfig,
     /// What the student's learning rates are multiplied by, where not by 1.
     rates: BTreeMap<String, f64>,
@@ -76,6 +78,7 @@ impl Learner {
             seed: recipe.seed,
             classes,
             smoothing: recipe.train.label_smoothing,
+            precision: recipe.train.precision,
             finetune: recipe.finetune,
             rates: recipe.finetune.rates(&network),
             network,
@@ -84,13 +87,24 @@ impl Learner {
         })
     }
 
-    /// Forward and backward over one batch; the gradients, divided by `share`, are added to those that wait.
+    /// Forward and backward over one batch, student and teacher at the recipe's precision; the gradients, divided by
+    /// `share`, are added to those that wait.
     ///
     /// `at` = (epoch, batch in the epoch) names the stream of chance of the forward pass.
     ///
     /// # Errors
     /// Where the teacher cannot answer, or the loss is no number.
     pub fn learn(
+        &mut self,
+        batch: &HostBatch,
+        objective: &mut Objective,
+        at: (u64, usize),
+        share: usize,
+    ) -> Result<StepReport> {
+        with_precision(self.precision, || self.learn_at_precision(batch, objective, at, share))
+    }
+
+    fn learn_at_precision(
         &mut self,
         batch: &HostBatch,
         objective: &mut Objective,
