@@ -1,5 +1,7 @@
 //! Where work is cut for the threads: at places that depend on its size alone.
 
+use rayon::prelude::*;
+
 /// Parts that sums over many rows are cut into; each has its own partial sum.
 const PARTS: usize = 16;
 
@@ -13,13 +15,16 @@ pub(crate) fn rows_per_part(rows: usize) -> usize {
 
 /// Adds up partial sums of `total.len()` numbers each, first to last.
 pub(crate) fn sum_parts(partials: &[f32], total: &mut [f32]) {
-    total.fill(0.0);
-    if total.is_empty() {
-        return;
-    }
-    for partial in partials.chunks_exact(total.len()) {
-        for (sum, &value) in total.iter_mut().zip(partial) {
-            *sum += value;
+    let length = total.len();
+    total.par_chunks_mut(CHUNK).enumerate().for_each(|(index, total)| {
+        let own = index * CHUNK..index * CHUNK + total.len();
+        let mut parts = partials.chunks_exact(length).map(|partial| &partial[own.clone()]);
+        match parts.next() {
+            Some(first) => total.copy_from_slice(first),
+            None => total.fill(0.0),
         }
-    }
+        for part in parts {
+            total.iter_mut().zip(part).for_each(|(sum, &value)| *sum += value);
+        }
+    });
 }

@@ -9,6 +9,7 @@ use super::dense::{Room, images_per_task, multiply, put};
 use super::parts::{Part, Parts};
 use crate::gemm::{Activation, Bias, Left, Panels, WIDTH, multiply_here};
 use crate::lanes::LANES;
+use crate::memory;
 use crate::split::sum_parts;
 use crate::transpose::transpose;
 use rayon::prelude::*;
@@ -136,35 +137,37 @@ pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &
     let block = PIXELS.div_ceil(area.max(1)).clamp(1, part);
     let layout = ByPixel::new(shape, block);
     let (starts, offsets) = (layout.tap_starts(shape), layout.pixel_offsets(shape));
-    let mut sums = vec![0.0; shape.images.div_ceil(part) * dweight.len()];
-    sums.par_chunks_mut(dweight.len())
-        .zip(x.par_chunks(part * x_image).zip(grad.par_chunks(part * y_image)))
-        .for_each(|(sums, (x, grad))| {
-            let mut pixels = layout.empty();
-            let (mut grads, mut tiles) = (Panels::default(), Vec::new());
-            for (x, grad) in x.chunks(block * x_image).zip(grad.chunks(block * y_image)) {
-                let images = x.len() / x_image;
-                for (group, sums) in sums.chunks_exact_mut(outputs * shape.taps()).enumerate() {
-                    for (image, x) in x.chunks_exact(x_image).enumerate() {
-                        layout.fill(shape, image, &x[group * x_image / shape.groups..], &mut pixels);
+    let sums = memory::written(shape.images.div_ceil(part) * dweight.len(), |sums| {
+        sums.par_chunks_mut(dweight.len())
+            .zip(x.par_chunks(part * x_image).zip(grad.par_chunks(part * y_image)))
+            .for_each(|(sums, (x, grad))| {
+                let mut pixels = layout.empty();
+                let (mut grads, mut tiles) = (Panels::default(), Vec::new());
+                let blocks = x.chunks(block * x_image).zip(grad.chunks(block * y_image));
+                for (index, (x, grad)) in blocks.enumerate() {
+                    let images = x.len() / x_image;
+                    for (group, sums) in sums.chunks_exact_mut(outputs * shape.taps()).enumerate() {
+                        for (image, x) in x.chunks_exact(x_image).enumerate() {
+                            layout.fill(shape, image, &x[group * x_image / shape.groups..], &mut pixels);
+                        }
+                        grads.resize(images * area, outputs);
+                        for (image, grad) in grad.chunks_exact(y_image).enumerate() {
+                            grads.turn_in(image * area, area, &grad[group * outputs * area..], area);
+                        }
+                        let taps = Left::runs(&pixels, &starts, &offsets[..images * area]);
+                        let before = if index == 0 { Bias::None } else { Bias::There };
+                        multiply_here(taps, &grads, before, Activation::None, &mut tiles, sums);
                     }
-                    grads.resize(images * area, outputs);
-                    for (image, grad) in grad.chunks_exact(y_image).enumerate() {
-                        grads.turn_in(image * area, area, &grad[group * outputs * area..], area);
-                    }
-                    let taps = Left::runs(&pixels, &starts, &offsets[..images * area]);
-                    multiply_here(taps, &grads, Bias::There, Activation::None, &mut tiles, sums);
                 }
-            }
-        });
-    let mut total = vec![0.0; dweight.len()];
-    sum_parts(&sums, &mut total);
+            });
+    });
+    let total = memory::written(dweight.len(), |total| sum_parts(&sums, total));
     by_output(&total, outputs, [inputs, kernel], dweight);
 }
 
 /// Images whose gradients of a weight of so many numbers are summed by themselves: more where the weight is large.
 pub(super) fn parts_of(shape: &ConvShape, weights: usize) -> usize {
-    shape.images.div_ceil((4_000_000 / weights).clamp(2, 16))
+    shape.images.div_ceil((2_000_000 / weights).clamp(2, 16).next_power_of_two())
 }
 
 /// (tap, input, output) → (output, input, tap), group by group.

@@ -5,6 +5,7 @@ use super::super::grads::{by_output, parts_of};
 use super::super::planes::Planes;
 use super::{is_narrow, spread};
 use crate::bf16::{Block, DEEP, Operands, Session, Steps, TILE, WIDE, round_line, turn_pairs};
+use crate::memory;
 use crate::split::sum_parts;
 use rayon::prelude::*;
 
@@ -19,20 +20,20 @@ pub(in super::super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], 
     let (x_image, y_image) = (shape.in_channels * shape.size[0] * shape.size[1], shape.out_channels * area);
     let part = parts_of(shape, dweight.len());
     let images = POSITIONS.div_ceil(area.max(1)).clamp(1, part);
-    let mut sums = vec![0.0; shape.images.div_ceil(part) * dweight.len()];
-    sums.par_chunks_mut(dweight.len())
-        .zip(x.par_chunks(part * x_image).zip(grad.par_chunks(part * y_image)))
-        .for_each(|(sums, (x, grad))| {
-            let mut summation = Summation::new(shape, images);
-            for (x, grad) in x.chunks(images * x_image).zip(grad.chunks(images * y_image)) {
-                for (group, sums) in sums.chunks_exact_mut(outputs * shape.taps()).enumerate() {
-                    summation.fill(shape, group, x, grad);
-                    summation.add_to(sums);
+    let sums = memory::written(shape.images.div_ceil(part) * dweight.len(), |sums| {
+        sums.par_chunks_mut(dweight.len())
+            .zip(x.par_chunks(part * x_image).zip(grad.par_chunks(part * y_image)))
+            .for_each_init(|| Summation::new(shape, images), |summation, (sums, (x, grad))| {
+                let blocks = x.chunks(images * x_image).zip(grad.chunks(images * y_image));
+                for (index, (x, grad)) in blocks.enumerate() {
+                    for (group, sums) in sums.chunks_exact_mut(outputs * shape.taps()).enumerate() {
+                        summation.fill(shape, group, x, grad);
+                        summation.put(sums, index > 0);
+                    }
                 }
-            }
-        });
-    let mut total = vec![0.0; dweight.len()];
-    sum_parts(&sums, &mut total);
+            });
+    });
+    let total = memory::written(dweight.len(), |total| sum_parts(&sums, total));
     let sizes = if is_narrow(shape) { [inputs * kernel, 1] } else { [inputs, kernel] };
     by_output(&total, outputs, sizes, dweight);
 }
@@ -150,8 +151,9 @@ impl Summation {
         }
     }
 
-    /// Adds the products to (tap, channel, output), or (channel, tap, output) where taps are collected.
-    fn add_to(&self, sums: &mut [f32]) {
+    /// Writes the products, or adds them to what is there: (tap, channel, output), or (channel, tap, output) where taps
+    /// are collected.
+    fn put(&self, sums: &mut [f32], add: bool) {
         let session = Session::begin();
         let panel = self.positions / 2 * WIDE;
         let steps: Steps =
@@ -170,7 +172,11 @@ impl Summation {
                     session.product(&operands, at, &steps, count, &mut block);
                     for (r, block) in block.iter().enumerate().take(count) {
                         let at = (tap * rows + first + r) * self.outputs + o;
-                        sums[at..at + width].iter_mut().zip(block).for_each(|(sum, &value)| *sum += value);
+                        let sums = &mut sums[at..at + width];
+                        match add {
+                            true => sums.iter_mut().zip(block).for_each(|(sum, &value)| *sum += value),
+                            false => sums.copy_from_slice(&block[..width]),
+                        }
                     }
                 }
             }
