@@ -302,7 +302,7 @@ fn sums_body<V: Vector>(
     dbias: &mut f32,
 ) {
     let [centre, factor, shift] = [channel.mean, channel.factor, channel.shift].map(V::splat);
-    let [low, high] = norm.rectifier.bounds().map(V::splat);
+    let [low, high] = norm.rectifier.gradient_bounds().map(V::splat);
     let (mut products, mut total) = (0.0f64, 0.0f64);
     for (x, grad) in x.chunks_exact(norm.image()).zip(grad.chunks_exact(norm.image())) {
         let x = &x[index * norm.area..(index + 1) * norm.area];
@@ -336,7 +336,7 @@ fn backward_body<V: Vector>(
     grad: Option<&[f32]>,
     dx: &mut [f32],
 ) {
-    let (area, bounds) = (norm.area, norm.rectifier.bounds());
+    let (area, bounds) = (norm.area, norm.rectifier.gradient_bounds());
     for (index, (dx, x)) in dx.chunks_exact_mut(area).zip(x.chunks_exact(area)).enumerate() {
         let channel = channels[(first + index) % channels.len()];
         match grad.map(|grad| &grad[index * area..][..area]) {

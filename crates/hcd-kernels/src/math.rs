@@ -18,7 +18,7 @@ fn polynomial<V: Vector, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 
     value
 }
 
-/// eˣ to about 1 ulp, for x in [−87, 88]; outside, the value at the nearer end. NaN stays NaN.
+/// eˣ to about 1 ulp, for x in [−87, 88]; 0 below −87.7, e⁸⁸ above. NaN stays NaN.
 ///
 /// eˣ = 2^k e^r with k the integer nearest to x/ln 2, and e^r its Taylor series: |r| ≤ ln 2 / 2.
 #[inline(always)]
@@ -29,7 +29,8 @@ pub(crate) fn exp<V: Vector>(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // Written out, not `clamp`, which would be the same, or `max`, which would lose NaN.
-    let x = if x < -87.0 { -87.0 } else { x };
+    // Of −88, k is −127, and 2^k becomes 0 below.
+    let x = if x < -88.0 { -88.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = fma::<V>(x, std::f32::consts::LOG2_E, ROUND);
     let k = shifted - ROUND;
@@ -121,5 +122,8 @@ mod tests {
         }
         assert!(exp::<Portable>(f32::NAN).is_nan());
         assert_eq!(exp::<Portable>(0.0), 1.0);
+        for x in [-87.7, -88.0, -100.0, f32::MIN, f32::NEG_INFINITY] {
+            assert_eq!([exp::<Fused>(x), exp::<Portable>(x)], [0.0; 2], "exp({x})");
+        }
     }
 }

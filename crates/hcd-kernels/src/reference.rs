@@ -1,8 +1,12 @@
 //! Readable scalar versions of the kernels, in f64: what the tests hold them to.
 
+mod affine;
 mod maps;
+mod update;
 
-pub use maps::{BatchNorm, MaxPool, batch_norm, max_pool};
+pub use affine::{Affine, linear, mix};
+pub use maps::{BatchNorm, MaxPool, average, batch_norm, max_pool};
+pub use update::{adamw, faded, sgd};
 
 use crate::attention::Input;
 use crate::conv::ConvShape;
@@ -182,8 +186,10 @@ pub fn conv(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[f32], grad: &[
                     for c in 0..inputs {
                         for u in 0..kernel_rows {
                             for v in 0..kernel_columns {
-                                let row = (i * shape.stride[0] + u * shape.dilation[0]).wrapping_sub(shape.padding[0]);
-                                let column = (j * shape.stride[1] + v * shape.dilation[1]).wrapping_sub(shape.padding[1]);
+                                let row = (i * shape.stride[0] + u * shape.dilation[0])
+                                    .wrapping_sub(shape.padding[0]);
+                                let column = (j * shape.stride[1] + v * shape.dilation[1])
+                                    .wrapping_sub(shape.padding[1]);
                                 if row >= height || column >= width {
                                     continue;
                                 }

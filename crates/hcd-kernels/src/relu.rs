@@ -23,6 +23,16 @@ impl Rectifier {
             Rectifier::Relu6 => [0.0, 6.0],
         }
     }
+
+    /// Where [`clip_gradient`] lets nothing pass, from each bound on. NaN where there is none: nothing compares with it,
+    /// so that the gradient of ±∞ passes as well.
+    pub(crate) fn gradient_bounds(self) -> [f32; 2] {
+        match self {
+            Rectifier::None => [f32::NAN; 2],
+            Rectifier::Relu => [0.0, f32::NAN],
+            Rectifier::Relu6 => [0.0, 6.0],
+        }
+    }
 }
 
 /// min(max(x, low), high); NaN stays NaN.
@@ -33,7 +43,7 @@ pub(crate) fn clip(x: f32, [low, high]: [f32; 2]) -> f32 {
     if x > high { high } else { x }
 }
 
-/// The gradient of x from that of its clipped value: 0 at both bounds and beyond, as in PyTorch.
+/// The gradient of x from that of its clipped value: 0 at both [`Rectifier::gradient_bounds`] and beyond, as in PyTorch.
 #[inline(always)]
 pub(crate) fn clip_gradient(x: f32, [low, high]: [f32; 2], grad: f32) -> f32 {
     if x <= low || x >= high { 0.0 } else { grad }
@@ -77,7 +87,7 @@ pub fn add_forward(a: &[f32], b: &[f32], y: &mut [f32]) {
 /// `y`, `grad` of one length
 pub fn backward(rectifier: Rectifier, y: &[f32], grad: &mut [f32]) {
     assert_eq!(y.len(), grad.len(), "relu::backward: lengths differ");
-    let bounds = rectifier.bounds();
+    let bounds = rectifier.gradient_bounds();
     grad.par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).for_each(|(grad, y)| {
         for (grad, &y) in grad.iter_mut().zip(y) {
             *grad = clip_gradient(y, bounds, *grad);

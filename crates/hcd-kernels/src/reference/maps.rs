@@ -49,10 +49,11 @@ pub fn batch_norm(
         dweight: each(),
         dbias: each(),
     };
-    let [low, high] = match rectifier {
-        Rectifier::None => [f64::NEG_INFINITY, f64::INFINITY],
-        Rectifier::Relu => [0.0, f64::INFINITY],
-        Rectifier::Relu6 => [0.0, 6.0],
+    // The value, and whether its gradient passes.
+    let clipped = |v: f64| match rectifier {
+        Rectifier::None => (v, true),
+        Rectifier::Relu => (if v < 0.0 { 0.0 } else { v }, !(v <= 0.0)),
+        Rectifier::Relu6 => (v.clamp(0.0, 6.0), !(v <= 0.0 || v >= 6.0)),
     };
     for c in 0..channels {
         let places: Vec<usize> = (0..x.len()).filter(|i| i / area % channels == c).collect();
@@ -66,11 +67,11 @@ pub fn batch_norm(
         let normal = |i: usize| (x[i] as f64 - mean) * rstd;
         let added = |i: usize| shortcut.map_or(0.0, |shortcut| shortcut[i] as f64);
         let before = |i: usize| normal(i) * weight[c] as f64 + bias[c] as f64 + added(i);
-        let slope = |i: usize| if before(i) <= low || before(i) >= high { 0.0 } else { grad[i] as f64 };
+        let slope = |i: usize| if clipped(before(i)).1 { grad[i] as f64 } else { 0.0 };
         out.dbias[c] = places.iter().map(|&i| slope(i)).sum();
         out.dweight[c] = places.iter().map(|&i| slope(i) * normal(i)).sum();
         for &i in &places {
-            out.y[i] = before(i).clamp(low, high);
+            out.y[i] = clipped(before(i)).0;
             out.dshortcut[i] = slope(i);
             let centred = slope(i) - out.dbias[c] / count - normal(i) * out.dweight[c] / count;
             let direction = if given.is_some() { slope(i) } else { centred };
@@ -79,6 +80,16 @@ pub fn batch_norm(
         (out.mean[c], out.variance[c]) = (mean, variance);
     }
     out
+}
+
+/// The mean of each plane, and the gradient of x.
+///
+/// # Shapes
+/// `x` (planes, area); `grad` (planes)
+pub fn average(area: usize, x: &[f32], grad: &[f32]) -> [Vec<f64>; 2] {
+    let mean = |x: &[f32]| x.iter().map(|&v| f64::from(v)).sum::<f64>() / area as f64;
+    let share = |at: usize| f64::from(grad[at / area]) / area as f64;
+    [x.chunks_exact(area).map(mean).collect(), (0..x.len()).map(share).collect()]
 }
 
 /// What a maximum of windows gives, forward and backward.
