@@ -255,37 +255,36 @@ fn softmax_rows<V: Vector>(
     mask: Option<&[f32]>,
     area: usize,
 ) {
-    let row = area.div_ceil(LANES) * LANES;
-    for (i, scores) in scores.as_flattened_mut().chunks_exact_mut(row).enumerate() {
-        let bias = &bias[i * area..(i + 1) * area];
-        match mask.map(|mask| &mask[i * area..(i + 1) * area]) {
-            Some(mask) => {
-                for ((score, &bias), &mask) in scores.iter_mut().zip(bias).zip(mask) {
-                    *score = *score * scale + bias + mask;
-                }
+    let groups = area.div_ceil(LANES);
+    let scale = V::splat(scale);
+    for (i, scores) in scores.chunks_exact_mut(groups).enumerate() {
+        let row = i * area..(i + 1) * area;
+        let (bias, mask) = (&bias[row.clone()], mask.map(|mask| &mask[row]));
+        let mut highest = V::splat(f32::NEG_INFINITY);
+        for (group, score) in scores.iter_mut().enumerate() {
+            let own = group * LANES..area.min((group + 1) * LANES);
+            let mut sum = V::load(score).mul_add(scale, V::load_up_to(&bias[own.clone()]));
+            if let Some(mask) = mask {
+                sum = sum.add(V::load_up_to(&mask[own.clone()]));
             }
-            None => {
-                for (score, &bias) in scores.iter_mut().zip(bias) {
-                    *score = *score * scale + bias;
-                }
-            }
+            sum.store(score);
+            score[own.len()..].fill(f32::NEG_INFINITY);
+            highest = V::load(score).at_least(highest);
         }
-        scores[area..].fill(f32::NEG_INFINITY);
-        let mut highest = [f32::NEG_INFINITY; LANES];
-        for group in scores.as_chunks::<LANES>().0 {
-            for lane in 0..LANES {
-                highest[lane] = if group[lane] > highest[lane] { group[lane] } else { highest[lane] };
-            }
-        }
-        let highest = highest.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+        let mut lanes = [0.0; LANES];
+        highest.store(&mut lanes);
+        let highest = V::splat(lanes.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a }));
+        let mut total = V::splat(0.0);
         for score in scores.iter_mut() {
-            *score = exp::<V>(*score - highest);
+            let value = exp(V::load(score).sub(highest));
+            value.store(score);
+            total = total.add(value);
         }
-        scores[area..].fill(0.0);
-        let [total] = sum_over([&*scores], |[score]: [V; 1]| [score]);
-        let factor = 1.0 / total;
+        // Of a row that is hidden altogether the padding is no number, either.
+        scores[groups - 1][area - (groups - 1) * LANES..].fill(0.0);
+        let factor = V::splat(1.0 / total.sum());
         for score in scores.iter_mut() {
-            *score *= factor;
+            V::load(score).mul(factor).store(score);
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Hendrycks & Gimpel 2016, <https://arxiv.org/abs/1606.08415>.
 
-use crate::lanes::Vector;
-use crate::math::{fma, normal};
+use crate::lanes::{LANES, Vector};
+use crate::math::normal;
 use crate::split::CHUNK;
 use rayon::prelude::*;
 
@@ -30,25 +30,31 @@ for_each_level! { fn backward_chunk(x: &[f32], grad: &mut [f32]) = backward_body
 
 #[inline(always)]
 fn forward_body<V: Vector>(x: &[f32], y: &mut [f32]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = of::<V>(x);
+    for (y, x) in y.chunks_mut(LANES).zip(x.chunks(LANES)) {
+        of(V::load_up_to(x)).store_up_to(y);
     }
 }
 
 /// x Φ(x)
 #[inline(always)]
-pub(crate) fn of<V: Vector>(x: f32) -> f32 {
-    x * normal::<V>(x).0
+pub(crate) fn of<V: Vector>(x: V) -> V {
+    x.mul(normal(x).0)
 }
 
 #[inline(always)]
 fn backward_body<V: Vector>(x: &[f32], grad: &mut [f32]) {
+    for (grad, x) in grad.chunks_mut(LANES).zip(x.chunks(LANES)) {
+        V::load_up_to(grad).mul(slope(V::load_up_to(x))).store_up_to(grad);
+    }
+}
+
+/// Φ(x) + x φ(x)
+#[inline(always)]
+fn slope<V: Vector>(x: V) -> V {
     /// 1/√(2π)
     const PEAK: f32 = 0.398_942_3;
-    for (grad, &x) in grad.iter_mut().zip(x) {
-        let (below, bell) = normal::<V>(x);
-        *grad *= fma::<V>(x * PEAK, bell, below);
-    }
+    let (below, bell) = normal(x);
+    x.mul(V::splat(PEAK)).mul_add(bell, below)
 }
 
 #[cfg(test)]

@@ -251,23 +251,13 @@ fn groups<V: Vector, const R: usize, const G: usize>(
         let start = (place.row + r) * place.columns + place.column;
         let c = &mut c[start..start + width];
         for (g, sum) in sums.into_iter().enumerate() {
-            let sum = if ends.last == Some(Activation::Gelu) { activated(sum) } else { sum };
+            let sum = if ends.last == Some(Activation::Gelu) { gelu::of(sum) } else { sum };
             match c[g * LANES..].as_chunks_mut().0.first_mut() {
                 Some(whole) => sum.store(whole),
                 None => sum.store_some(&mut c[g * LANES..]),
             }
         }
     }
-}
-
-#[inline(always)]
-pub(crate) fn activated<V: Vector>(sums: V) -> V {
-    let mut values = [0.0; LANES];
-    sums.store(&mut values);
-    for value in &mut values {
-        *value = gelu::of::<V>(*value);
-    }
-    V::load(&values)
 }
 
 #[inline(always)]

@@ -19,6 +19,14 @@ pub(crate) trait Vector: Copy {
     fn store(self, to: &mut Lanes);
     /// At most sixteen numbers, the rest 0.
     fn load_some(from: &[f32]) -> Self;
+    /// [`Vector::load_some`], by a plain load where there are sixteen.
+    #[inline(always)]
+    fn load_up_to(from: &[f32]) -> Self {
+        match from.as_array::<LANES>() {
+            Some(whole) => Self::load(whole),
+            None => Self::load_some(from),
+        }
+    }
     /// The first of the sixteen, as many as `to` takes.
     fn store_some(self, to: &mut [f32]);
     /// [`Vector::store_some`], by a plain store where `to` takes all.
@@ -39,8 +47,16 @@ pub(crate) trait Vector: Copy {
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
     /// self · b + c
     fn mul_add(self, b: Self, c: Self) -> Self;
+    fn abs(self) -> Self;
+    /// Each number, or the bound where it is below; NaN stays NaN.
+    fn at_least(self, bound: Self) -> Self;
+    /// Each number, or the bound where it is above; NaN stays NaN.
+    fn at_most(self, bound: Self) -> Self;
+    /// 2^k, k being the lowest eight bits of each, in [−127, 127]; 0 for −127.
+    fn two_to(self) -> Self;
     /// Self, but 0 where `gate` ≤ 0.
     fn where_positive(self, gate: Self) -> Self;
     /// The sixteen added up.
@@ -115,6 +131,31 @@ impl Vector for Portable {
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
         self.zip(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        self.zip(self, |a, _| a.abs())
+    }
+
+    #[inline(always)]
+    fn at_least(self, bound: Self) -> Self {
+        self.zip(bound, |a, bound| if a < bound { bound } else { a })
+    }
+
+    #[inline(always)]
+    fn at_most(self, bound: Self) -> Self {
+        self.zip(bound, |a, bound| if a > bound { bound } else { a })
+    }
+
+    #[inline(always)]
+    fn two_to(self) -> Self {
+        self.zip(self, |k, _| f32::from_bits(k.to_bits().wrapping_add(127) << 23))
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@
 
 mod support;
 
+use hcd_kernels::Precision::F32;
 use hcd_kernels::attention::{self, Input, Windows};
 use hcd_kernels::batch_norm::{self, BatchNorm, Channels};
 use hcd_kernels::conv::{self, ConvShape};
@@ -96,6 +97,7 @@ fn shape(groups: usize, channels: [usize; 2], size: [usize; 2], window: [usize; 
         stride: [window[1]; 2],
         padding: [window[2]; 2],
         dilation: [1, 1],
+        precision: F32,
     }
 }
 
@@ -192,14 +194,14 @@ fn affine_maps() {
             let (bias, grad) = (room.noise(out, 3), room.noise(rows * out, 4));
             let (mut y, mut dx) = (room.empty(grad.len()), room.empty(x.len()));
             let (mut dweight, mut dbias) = (room.empty(weight.len()), room.empty(out));
-            linear::forward(&x, &weight, &bias, depth, Activation::Gelu, &mut y);
-            linear::input_grad(&grad, &weight, depth, &mut dx);
-            linear::weight_grad(&x, &grad, depth, &mut dweight);
+            linear::forward(&x, &weight, &bias, depth, F32, Activation::Gelu, &mut y);
+            linear::input_grad(&grad, &weight, depth, F32, &mut dx);
+            linear::weight_grad(&x, &grad, depth, F32, &mut dweight);
             linear::bias_grad(&grad, &mut dbias);
             vec![y, dx, dweight, dbias]
         });
         same_everywhere(&format!("mix of {rows}, {depth}, {out}"), |room| {
-            let mix = Mix { tokens: depth, out, width: rows };
+            let mix = Mix { tokens: depth, out, width: rows, precision: F32 };
             let (x, weight) = (room.noise(3 * rows * depth, 1), room.noise(out * depth, 2));
             let (bias, grad) = (room.noise(out, 3), room.noise(3 * rows * out, 4));
             let (mut y, mut dx) = (room.empty(grad.len()), room.empty(x.len()));

@@ -2,6 +2,7 @@
 //!
 //! Everywhere but in Winograd's transforms, which spread them over their tiles: see there.
 
+use hcd_kernels::Precision::F32;
 use hcd_kernels::attention::{self, Input, Windows};
 use hcd_kernels::batch_norm::{self, BatchNorm, Channels};
 use hcd_kernels::conv::{self, ConvShape};
@@ -62,6 +63,7 @@ fn shapes() -> Vec<ConvShape> {
         stride: [stride; 2],
         padding: [padding; 2],
         dilation: [dilation; 2],
+        precision: F32,
     };
     vec![
         shape(1, [3, 5], [7, 9], 3, 1, 1, 1),
@@ -132,6 +134,7 @@ fn winograd_spoils_no_more_than_tiles() {
         stride: [1, 1],
         padding: [1, 1],
         dilation: [1, 1],
+        precision: F32,
     };
     let [height, width] = shape.size;
     let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
@@ -190,21 +193,21 @@ fn affine_maps() {
     let check = |x: &[f32], weight: &[f32], bias: &[f32], grad: &[f32]| {
         let (mut y, mut dx) = (empty(grad.len()), empty(x.len()));
         let (mut dweight, mut dbias) = (empty(weight.len()), empty(out));
-        linear::forward(x, weight, bias, depth, Activation::None, &mut y);
-        linear::input_grad(grad, weight, depth, &mut dx);
-        linear::weight_grad(x, grad, depth, &mut dweight);
+        linear::forward(x, weight, bias, depth, F32, Activation::None, &mut y);
+        linear::input_grad(grad, weight, depth, F32, &mut dx);
+        linear::weight_grad(x, grad, depth, F32, &mut dweight);
         linear::bias_grad(grad, &mut dbias);
         let expected = reference::linear(x, weight, bias, grad);
         assert_same("y", &y, &expected.y);
         assert_same("dx", &dx, &expected.dx);
         assert_same("dweight", &dweight, &expected.dweight);
         assert_same("dbias", &dbias, &expected.dbias);
-        linear::forward(x, weight, bias, depth, Activation::Gelu, &mut y);
+        linear::forward(x, weight, bias, depth, F32, Activation::Gelu, &mut y);
         let activated: Vec<f64> = expected.y.iter().map(|&y| reference::gelu(y).0).collect();
         assert_same("gelu of y", &y, &activated);
     };
     let mixed = |x: &[f32], weight: &[f32], bias: &[f32], grad: &[f32]| {
-        let mix = Mix { tokens, out: depth, width: rows };
+        let mix = Mix { tokens, out: depth, width: rows, precision: F32 };
         let (mut y, mut dx) = (empty(grad.len()), empty(x.len()));
         let (mut dweight, mut dbias) = (empty(weight.len()), empty(depth));
         linear::mix_forward(&mix, weight, x, bias, Activation::None, &mut y);

@@ -1,5 +1,6 @@
 //! Every kernel but the convolutions at shapes drawn by chance, against the scalar version: values and gradients.
 
+use hcd_kernels::Precision::F32;
 use hcd_kernels::attention::{self, Input, Windows};
 use hcd_kernels::batch_norm::{self, BatchNorm, Channels};
 use hcd_kernels::gemm::{Activation, Bias, Left, Panels, multiply, multiply_here};
@@ -18,6 +19,7 @@ fn fixed(cases: u32) -> ProptestConfig {
         cases,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(2),
+        max_global_rejects: 100_000,
         ..ProptestConfig::default()
     }
 }
@@ -83,9 +85,9 @@ proptest! {
         let (bias, grad) = (noise(out, 3), noise(rows * out, 4));
         let (mut y, mut dx) = (empty(grad.len()), empty(x.len()));
         let (mut dweight, mut dbias) = (empty(weight.len()), empty(out));
-        linear::forward(&x, &weight, &bias, depth, Activation::None, &mut y);
-        linear::input_grad(&grad, &weight, depth, &mut dx);
-        linear::weight_grad(&x, &grad, depth, &mut dweight);
+        linear::forward(&x, &weight, &bias, depth, F32, Activation::None, &mut y);
+        linear::input_grad(&grad, &weight, depth, F32, &mut dx);
+        linear::weight_grad(&x, &grad, depth, F32, &mut dweight);
         linear::bias_grad(&grad, &mut dbias);
         let expected = reference::linear(&x, &weight, &bias, &grad);
         assert_close("y", &y, &expected.y, 2e-6);
@@ -96,7 +98,7 @@ proptest! {
 
     #[test]
     fn mixes(images in 0..5usize, tokens in 1..40usize, out in 1..40usize, width in 1..40usize) {
-        let mix = Mix { tokens, out, width };
+        let mix = Mix { tokens, out, width, precision: F32 };
         let (x, weight) = (noise(images * tokens * width, 1), noise(out * tokens, 2));
         let (bias, grad) = (noise(out, 3), noise(images * out * width, 4));
         let (mut y, mut dx) = (empty(grad.len()), empty(x.len()));

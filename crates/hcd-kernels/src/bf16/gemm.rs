@@ -1,6 +1,7 @@
 //! Matrix products C = f(A·B + bias) of numbers rounded to 16 bits.
 
 use super::{Block, DEEP, Operands, Session, Steps, TILE, WIDE, pair_lines, round_line, turn_pairs};
+use crate::gelu;
 use crate::gemm::{Activation, Bias, Left};
 use crate::lanes::{LANES, Vector};
 use crate::memory;
@@ -198,7 +199,7 @@ fn finish_body<V: Vector>(
                 Bias::Column(bias) => sum.add(V::load_some(&bias[column + at..][..c.len()])),
                 Bias::Row(bias) => sum.add(V::splat(bias[first + r])),
             };
-            let sum = if activation == Activation::Gelu { crate::gemm::activated(sum) } else { sum };
+            let sum = if activation == Activation::Gelu { gelu::of(sum) } else { sum };
             sum.store_up_to(c);
         }
     }

@@ -114,6 +114,39 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_abs_ps(self.0) })
+    }
+
+    #[inline(always)]
+    fn at_least(self, bound: Self) -> Self {
+        // SAFETY: as above. Of two numbers one of which is NaN, the instruction gives the second.
+        Self(unsafe { _mm512_max_ps(bound.0, self.0) })
+    }
+
+    #[inline(always)]
+    fn at_most(self, bound: Self) -> Self {
+        // SAFETY: as above. Of two numbers one of which is NaN, the instruction gives the second.
+        Self(unsafe { _mm512_min_ps(bound.0, self.0) })
+    }
+
+    #[inline(always)]
+    fn two_to(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let exponent = _mm512_add_epi32(_mm512_castps_si512(self.0), _mm512_set1_epi32(127));
+            Self(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
+        }
+    }
+
+    #[inline(always)]
     fn where_positive(self, gate: Self) -> Self {
         // SAFETY: as above.
         unsafe {
@@ -222,6 +255,44 @@ impl Vector for Avx2 {
     fn mul(self, other: Self) -> Self {
         // SAFETY: as above.
         unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let sign = _mm256_set1_ps(-0.0);
+            Self(_mm256_andnot_ps(sign, self.0), _mm256_andnot_ps(sign, self.1))
+        }
+    }
+
+    #[inline(always)]
+    fn at_least(self, bound: Self) -> Self {
+        // SAFETY: as above. Of two numbers one of which is NaN, the instruction gives the second.
+        unsafe { Self(_mm256_max_ps(bound.0, self.0), _mm256_max_ps(bound.1, self.1)) }
+    }
+
+    #[inline(always)]
+    fn at_most(self, bound: Self) -> Self {
+        // SAFETY: as above. Of two numbers one of which is NaN, the instruction gives the second.
+        unsafe { Self(_mm256_min_ps(bound.0, self.0), _mm256_min_ps(bound.1, self.1)) }
+    }
+
+    #[inline(always)]
+    fn two_to(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let bias = _mm256_set1_epi32(127);
+            let low = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_castps_si256(self.0), bias));
+            let high = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_castps_si256(self.1), bias));
+            Self(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high))
+        }
     }
 
     #[inline(always)]
