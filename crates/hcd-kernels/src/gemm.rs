@@ -18,7 +18,7 @@ use rayon::prelude::*;
 /// Columns of a panel.
 pub(crate) const WIDTH: usize = 2 * LANES;
 /// Longest block of the shared axis.
-const BLOCK: usize = 256;
+const BLOCK: usize = 512;
 /// Rows of A that a task packs and multiplies at once, whole tiles.
 const TASK: usize = 8 * TALL;
 /// Rows of a panel that are fetched before they are needed.
