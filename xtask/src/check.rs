@@ -105,7 +105,7 @@ impl Step {
 }
 
 /// A cargo command in the root of the workspace, shown as it could be typed.
-fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let settings = variables.iter().map(|(name, value)| format!("{name}=\"{value}\" ")).collect::<String>();
     println!("{settings}cargo {}", arguments.join(" "));
     // The very cargo that runs us, where it says which one it is.

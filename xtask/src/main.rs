@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod check;
 mod fashion_mnist;
+mod sanitize;
 mod tidy;
 
 /// The project's own chores.
@@ -22,12 +23,14 @@ struct Args {
 enum Chore {
     Check(check::Args),
     FashionMnist(fashion_mnist::Args),
+    Sanitize(sanitize::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Check(args) => check::run(&args),
         Chore::FashionMnist(args) => fashion_mnist::run(&args),
+        Chore::Sanitize(args) => sanitize::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,7 +34,8 @@ impl PoolShape {
     pub fn is_sound(&self) -> bool {
         self.kernel[0] * self.kernel[1] <= 256
             && [0, 1].into_iter().all(|axis| {
-                self.stride[axis] > 0
+                self.size[axis] > 0
+                    && self.stride[axis] > 0
                     && self.kernel[axis] > 0
                     && self.padding[axis] <= self.kernel[axis] / 2
                     && self.size[axis] + 2 * self.padding[axis] >= self.kernel[axis]
@@ -211,6 +212,22 @@ fn wins(x: f32, best: f32) -> bool {
 mod tests {
     use super::*;
     use crate::reference::{self, assert_close, noise};
+
+    #[test]
+    fn windows_must_have_numbers() {
+        let sound = PoolShape { planes: 1, size: [2; 2], kernel: [2; 2], stride: [2; 2], padding: [1; 2] };
+        assert!(sound.is_sound());
+        for shape in [
+            PoolShape { size: [0, 2], ..sound },
+            PoolShape { kernel: [2, 0], ..sound },
+            PoolShape { stride: [0, 2], ..sound },
+            PoolShape { padding: [1, 2], ..sound },
+            PoolShape { kernel: [5, 2], padding: [1, 1], ..sound },
+            PoolShape { size: [40; 2], kernel: [17; 2], ..sound },
+        ] {
+            assert!(!shape.is_sound(), "{shape:?}");
+        }
+    }
 
     /// Few values, so that many are equal, and some that are not finite.
     fn rough(length: usize) -> Vec<f32> {

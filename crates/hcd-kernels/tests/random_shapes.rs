@@ -200,8 +200,9 @@ proptest! {
         planes in 0..5usize, size in [1..30usize, 1..50usize], kernel in [1..8usize, 1..8usize],
         stride in [1..5usize, 1..5usize], padding in [0..4usize, 0..4usize],
     ) {
+        let padding = [0, 1].map(|axis| padding[axis].min(kernel[axis] / 2));
+        let size = [0, 1].map(|axis| size[axis].max(kernel[axis] - 2 * padding[axis]));
         let shape = PoolShape { planes, size, kernel, stride, padding };
-        prop_assume!(shape.is_sound());
         // Few values, so that many are equal.
         let x: Vec<f32> = noise(planes * size[0] * size[1], 1).iter().map(|v| (v * 8.0).round()).collect();
         let grad = noise(planes * shape.out_size()[0] * shape.out_size()[1], 2);
