@@ -4,6 +4,7 @@ mod args;
 mod cell;
 mod command;
 mod output;
+mod profile;
 mod progress;
 mod publish;
 mod round;
@@ -32,7 +33,14 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     session::use_threads(arguments.threads)?;
     session::use_device(&arguments.device)?;
-    match arguments.command {
+    profile::start_if_wanted();
+    run_command(arguments.command)?;
+    profile::tell();
+    Ok(())
+}
+
+fn run_command(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Demo(args) => command::demo::run(args),
         Command::Train(args) => command::train::run(args),
         Command::Distill(args) => command::distill::run(args),

@@ -26,6 +26,15 @@ pub fn note(text: &str) {
 
 /// Writes a table to stdout: columns whose first row is a number are set right.
 pub fn table(header: &[&str], rows: &[Vec<String>]) {
+    table_lines(header, rows).iter().for_each(|text| line(text));
+}
+
+/// The same to stderr.
+pub fn note_table(header: &[&str], rows: &[Vec<String>]) {
+    table_lines(header, rows).iter().for_each(|text| note(text));
+}
+
+fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());
     for row in rows {
@@ -39,9 +48,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) {
             }
         }
     }
-    for text in table.lines() {
-        line(text.trim_end());
-    }
+    table.lines().map(|text| text.trim_end().to_owned()).collect()
 }
 
 /// A wrong command line: clap's help as it is, its errors in one line.

@@ -5,8 +5,8 @@ use hcd_kernels::batch_norm::{self, BatchNorm, Channels};
 use hcd_kernels::conv::{self, ConvShape};
 use hcd_kernels::max_pool::{self, PoolShape};
 use hcd_kernels::reference::noise;
-use hcd_kernels::relu::Rectifier;
-use hcd_kernels::update::{self, Sgd};
+use hcd_kernels::relu::{self, Rectifier};
+use hcd_kernels::update::{self, AdamW, Sgd};
 use hcd_kernels::{average, gelu, layer_norm};
 
 fn same_on_any_number_of_threads(job: impl Fn() -> Vec<Vec<f32>> + Sync) {
@@ -109,6 +109,55 @@ fn every_convolution() {
             vec![y, dx, dweight]
         });
     }
+}
+
+/// In a residual block the clipping is told by the output, so that backward is a pass of its own.
+#[test]
+fn batch_norm_with_a_shortcut_or_given_statistics() {
+    let norm = BatchNorm { channels: 5, area: 14 * 14, epsilon: 1e-5, rectifier: Rectifier::Relu6 };
+    let length = 37 * norm.channels * norm.area;
+    let (x, shortcut, grad) = (noise(length, 1), noise(length, 2), noise(length, 3));
+    let (weight, bias, mean) = (noise(5, 4), noise(5, 5), noise(5, 6));
+    let variance: Vec<f32> = noise(5, 7).iter().map(|v| v * v + 0.5).collect();
+    let given = Channels { weight: &weight, bias: &bias, mean: &mean, variance: &variance };
+    for shortcut in [None, Some(shortcut.as_slice())] {
+        same_on_any_number_of_threads(|| {
+            let (mut y, mut clipped) = (vec![0.0; length], grad.clone());
+            batch_norm::forward(&norm, Some(&x), &given, shortcut, &mut y);
+            // In place, as where nobody else holds the map.
+            let mut over = x.clone();
+            batch_norm::forward(&norm, None, &given, shortcut, &mut over);
+            relu::backward(norm.rectifier, &y, &mut clipped);
+            let norm = BatchNorm { rectifier: Rectifier::None, ..norm };
+            let [mut dx, mut dx_by_batch] = [(); 2].map(|()| vec![0.0; length]);
+            let [mut dweight, mut dbias, mut mean, mut variance] = [(); 4].map(|()| vec![0.0; 5]);
+            batch_norm::parameter_grads(&norm, &x, &given, &clipped, &mut dweight, &mut dbias);
+            batch_norm::backward_given(&norm, &given, Some(&clipped), &mut dx);
+            batch_norm::moments(&norm, &x, &mut mean, &mut variance);
+            let batch = Channels { mean: &mean, variance: &variance, ..given };
+            let [mut dscale, mut dshift] = [(); 2].map(|()| vec![0.0; 5]);
+            let gradient = Some(clipped.as_slice());
+            batch_norm::backward(&norm, &x, &batch, gradient, &mut dx_by_batch, &mut dscale, &mut dshift);
+            vec![y, over, clipped, dweight, dbias, dx, dx_by_batch, dscale, dshift]
+        });
+    }
+}
+
+#[test]
+fn adamw_and_averages() {
+    // Several chunks, the last one short.
+    let length = 50_001;
+    let rule =
+        AdamW { rate: 0.1, shrink: 0.99, betas: [0.9, 0.999], news: [0.1, 0.001], scale: 2.0, epsilon: 1e-8 };
+    let (grad, mean, value) = (noise(length, 1), noise(length, 2), noise(length, 3));
+    let square: Vec<f32> = noise(length, 4).iter().map(|v| v * v).collect();
+    same_on_any_number_of_threads(|| {
+        let (mut mean, mut square, mut moved) = (mean.clone(), square.clone(), value.clone());
+        update::adamw(&rule, &grad, &mut mean, &mut square, &mut moved);
+        let mut average = value.clone();
+        update::average(0.999, 0.001, &moved, &mut average);
+        vec![mean, square, moved, average]
+    });
 }
 
 #[test]

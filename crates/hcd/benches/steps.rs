@@ -2,7 +2,8 @@
 //!
 //! `benches/compare.py` runs this in turn with PyTorch. By itself:
 //! `RAYON_NUM_THREADS=2 cargo bench --workspace --bench steps -- train/resnet18/32x224 --rounds 10`; without names, all.
-#![allow(clippy::print_stdout, missing_docs)]
+//! With `HCD_PROFILE=1`, stderr tells where the time of the counted rounds went.
+#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 use hcd::burn::tensor::{Device, Tensor, TensorData};
 use hcd::config;
@@ -10,16 +11,20 @@ use hcd::data::{HostBatch, ImageShape, Memory, Normalization};
 use hcd::export::{Card, Loaded};
 use hcd::methods::MethodConfig;
 use hcd::models::{Backbone, ModelSpec, Network, Pass};
+use hcd::ops::profile;
 use hcd::teacher::{Live, Recorded, Teacher};
 use hcd::train::{Experiment, Learner, Objective};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// As in the `hcd` command.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CLASSES: usize = 100;
+
+/// Rounds that do not count.
+const WARM_UPS: usize = 2;
 
 /// What is done in a round.
 #[derive(Clone, Copy)]
@@ -81,18 +86,39 @@ fn main() {
             Work::DistilLive(teacher) => train(model, [batch, side], "f32", rounds, Some((teacher, false))),
             Work::DistilGiven(teacher) => train(model, [batch, side], "f32", rounds, Some((teacher, true))),
         };
+        if let Some(report) = profile::take() {
+            tell(name, &report);
+        }
         println!("{}", serde_json::json!({ "work": name, "images": batch, "seconds": seconds }));
     }
 }
 
-/// The seconds of `rounds` rounds, after two that do not count.
+/// The table that the command prints.
+fn tell(work: &str, report: &profile::Report) {
+    eprintln!("{work:<44} {:>7} {:>11} {:>8} {:>8}", "calls", "ms", "of all", "GFLOP/s");
+    let line = |name: &str, calls: String, time: Duration, gflops: String| {
+        let (ms, share) = (1e3 * time.as_secs_f64(), report.share(time));
+        eprintln!("{name:<44} {calls:>7} {ms:>11.1} {share:>6.1} % {gflops:>8}");
+    };
+    for row in &report.rows {
+        let gflops = row.gflops().map_or(String::new(), |gflops| format!("{gflops:.1}"));
+        line(&row.name, row.calls.to_string(), row.time, gflops);
+    }
+    line("elsewhere", String::new(), report.elsewhere(), String::new());
+}
+
+/// The seconds of `rounds` rounds, after [`WARM_UPS`].
 fn timed(rounds: usize, mut round: impl FnMut()) -> Vec<f64> {
-    let once = |_| {
+    let profiled = std::env::var_os("HCD_PROFILE").is_some_and(|value| !value.is_empty() && value != "0");
+    let once = |number| {
+        if profiled && number == WARM_UPS {
+            profile::start();
+        }
         let began = Instant::now();
         round();
         began.elapsed().as_secs_f64()
     };
-    (0..rounds + 2).map(once).skip(2).collect()
+    (0..rounds + WARM_UPS).map(once).skip(WARM_UPS).collect()
 }
 
 fn pixels(count: usize) -> Vec<f32> {

@@ -4,6 +4,7 @@
 //! Burn's operations.
 
 use super::has_plain_kernels;
+use super::profile::timed;
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
@@ -38,7 +39,9 @@ pub trait Updates: Backend {
 impl Updates for Flex {
     fn sgd(value: FlexTensor, grad: FlexTensor, velocity: FlexTensor, rule: Sgd) -> (FlexTensor, FlexTensor) {
         let [mut value, grad, mut velocity] = [value, grad, velocity].map(|x| x.to_contiguous());
-        update::sgd(&rule, grad.storage(), velocity.storage_mut(), value.storage_mut());
+        timed("sgd update", 0, || {
+            update::sgd(&rule, grad.storage(), velocity.storage_mut(), value.storage_mut())
+        });
         (value, velocity)
     }
 
@@ -51,13 +54,15 @@ impl Updates for Flex {
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let [mut value, grad, mut mean, mut square] = [value, grad, mean, square].map(|x| x.to_contiguous());
         let (means, squares) = (mean.storage_mut(), square.storage_mut());
-        update::adamw(&rule, grad.storage(), means, squares, value.storage_mut());
+        timed("adamw update", 0, || {
+            update::adamw(&rule, grad.storage(), means, squares, value.storage_mut())
+        });
         (value, mean, square)
     }
 
     fn average(mean: FlexTensor, value: FlexTensor, kept: f32, new: f32) -> FlexTensor {
         let [mut mean, value] = [mean, value].map(|x| x.to_contiguous());
-        update::average(kept, new, value.storage(), mean.storage_mut());
+        timed("average update", 0, || update::average(kept, new, value.storage(), mean.storage_mut()));
         mean
     }
 }
