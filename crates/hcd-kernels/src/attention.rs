@@ -5,7 +5,7 @@
 //! Backward computes P again; then dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P ∘ (dP − rowsum(P ∘ dP)), dbias = Σ dS,
 //! dQ = dS·K/√d, dK = dSᵀ·Q/√d.
 
-use crate::lanes::{LANES, Lanes, Strided, Vector, product, sum_over};
+use crate::lanes::{LANES, Lanes, Strided, Vector, product};
 use crate::math::exp;
 use crate::split::{rows_per_part, sum_parts};
 use rayon::prelude::*;
@@ -193,11 +193,21 @@ for_each_level! {
 
 /// Copies the `head` numbers at `offset` of each token's `stride` into padded rows.
 #[inline(always)]
-fn gather(from: &[f32], tokens: &[usize], (stride, offset): (usize, usize), head: usize, to: &mut [Lanes]) {
-    let row = head.div_ceil(LANES) * LANES;
-    for (to, &token) in to.as_flattened_mut().chunks_exact_mut(row).zip(tokens) {
-        let start = token * stride + offset;
-        to[..head].copy_from_slice(&from[start..start + head]);
+fn gather<V: Vector>(
+    from: &[f32],
+    tokens: &[usize],
+    (stride, offset): (usize, usize),
+    head: usize,
+    to: &mut [Lanes],
+) {
+    let groups = head.div_ceil(LANES);
+    for (i, &token) in tokens.iter().enumerate() {
+        let from = &from[token * stride + offset..][..head];
+        // Places, not iterators over both, which are not always compiled into this loop.
+        for group in 0..groups {
+            let end = head.min((group + 1) * LANES);
+            V::load_up_to(&from[group * LANES..end]).store(&mut to[i * groups + group]);
+        }
     }
 }
 
@@ -215,8 +225,11 @@ fn gather_turned<V: Vector>(
         for first in (0..head).step_by(LANES) {
             let count = LANES.min(head - first);
             let mut block = [V::splat(0.0); LANES];
-            for (line, &token) in block.iter_mut().zip(tokens) {
-                *line = V::load_some(&from[token * stride + offset + first..][..count]);
+            // Of known length, so that the block stays in registers.
+            for (i, line) in block.iter_mut().enumerate() {
+                if let Some(&token) = tokens.get(i) {
+                    *line = V::load_up_to(&from[token * stride + offset + first..][..count]);
+                }
             }
             for (i, line) in V::transpose(block).into_iter().enumerate() {
                 if i < count {
@@ -229,7 +242,7 @@ fn gather_turned<V: Vector>(
 
 /// Writes `factor` times the padded rows back to where [`gather`] would read them.
 #[inline(always)]
-fn scatter(
+fn scatter<V: Vector>(
     from: &[Lanes],
     factor: f32,
     tokens: &[usize],
@@ -237,11 +250,13 @@ fn scatter(
     head: usize,
     to: &mut [f32],
 ) {
-    let row = head.div_ceil(LANES) * LANES;
-    for (from, &token) in from.as_flattened().chunks_exact(row).zip(tokens) {
-        let start = token * stride + offset;
-        for (to, &from) in to[start..start + head].iter_mut().zip(from) {
-            *to = factor * from;
+    let factor = V::splat(factor);
+    let groups = head.div_ceil(LANES);
+    for (i, &token) in tokens.iter().enumerate() {
+        let to = &mut to[token * stride + offset..][..head];
+        for group in 0..groups {
+            let end = head.min((group + 1) * LANES);
+            V::load(&from[i * groups + group]).mul(factor).store_up_to(&mut to[group * LANES..end]);
         }
     }
 }
@@ -299,15 +314,15 @@ fn forward_body<V: Vector>(input: &Input, qkv: &[f32], scratch: &mut Scratch, ou
         for h in 0..input.heads {
             let bias = &input.bias[h * area * area..(h + 1) * area * area];
             let part = |i: usize| (3 * width, i * width + h * head);
-            gather(qkv, tokens, part(0), head, &mut scratch.q);
+            gather::<V>(qkv, tokens, part(0), head, &mut scratch.q);
             gather_turned::<V>(qkv, tokens, part(1), head, &mut scratch.turned);
-            gather(qkv, tokens, part(2), head, &mut scratch.v);
+            gather::<V>(qkv, tokens, part(2), head, &mut scratch.v);
             let q = Strided { values: scratch.q.as_flattened(), row: head_groups * LANES, column: 1 };
             product::<V>(q, &scratch.turned, &mut scratch.scores, area_groups);
             softmax_rows::<V>(&mut scratch.scores, (head as f32).powf(-0.5), bias, mask, area);
             let p = Strided { values: scratch.scores.as_flattened(), row: area_groups * LANES, column: 1 };
             product::<V>(p, &scratch.v, &mut scratch.result, head_groups);
-            scatter(&scratch.result, 1.0, tokens, (width, h * head), head, out);
+            scatter::<V>(&scratch.result, 1.0, tokens, (width, h * head), head, out);
         }
     }
 }
@@ -331,9 +346,9 @@ fn backward_body<V: Vector>(
         for h in 0..input.heads {
             let bias = &input.bias[h * area * area..(h + 1) * area * area];
             let part = |i: usize| (3 * width, i * width + h * head);
-            gather(qkv, tokens, part(0), head, &mut scratch.q);
-            gather(qkv, tokens, part(1), head, &mut scratch.k);
-            gather(grad, tokens, (width, h * head), head, &mut scratch.grad);
+            gather::<V>(qkv, tokens, part(0), head, &mut scratch.q);
+            gather::<V>(qkv, tokens, part(1), head, &mut scratch.k);
+            gather::<V>(grad, tokens, (width, h * head), head, &mut scratch.grad);
 
             gather_turned::<V>(qkv, tokens, part(1), head, &mut scratch.turned);
             let q = Strided { values: scratch.q.as_flattened(), row: head_row, column: 1 };
@@ -342,31 +357,42 @@ fn backward_body<V: Vector>(
 
             let p_turned = Strided { values: scratch.scores.as_flattened(), row: 1, column: area_row };
             product::<V>(p_turned, &scratch.grad, &mut scratch.result, head_groups);
-            scatter(&scratch.result, 1.0, tokens, part(2), head, qkv_grad);
+            scatter::<V>(&scratch.result, 1.0, tokens, part(2), head, qkv_grad);
 
             gather_turned::<V>(qkv, tokens, part(2), head, &mut scratch.turned);
             let grad = Strided { values: scratch.grad.as_flattened(), row: head_row, column: 1 };
             product::<V>(grad, &scratch.turned, &mut scratch.score_grads, area_groups);
-            let p_rows = scratch.scores.as_flattened().chunks_exact(area_row);
-            let s_rows = scratch.score_grads.as_flattened_mut().chunks_exact_mut(area_row);
-            let bias_rows = bias_sum[h * area * area..(h + 1) * area * area].chunks_exact_mut(area);
-            for ((p, s), bias) in p_rows.zip(s_rows).zip(bias_rows) {
-                let [mean] = sum_over([p, s], |[p, s]: [V; 2]| [p.mul(s)]);
-                for (s, &p) in s.iter_mut().zip(p) {
-                    *s = p * (*s - mean);
-                }
-                for (bias, &s) in bias.iter_mut().zip(&*s) {
-                    *bias += s;
-                }
+            let bias = &mut bias_sum[h * area * area..(h + 1) * area * area];
+            for i in 0..area {
+                let row = i * area_groups..(i + 1) * area_groups;
+                let (p, s) = (&scratch.scores[row.clone()], &mut scratch.score_grads[row]);
+                score_grads::<V>(p, s, &mut bias[i * area..(i + 1) * area]);
             }
 
             let s = Strided { values: scratch.score_grads.as_flattened(), row: area_row, column: 1 };
             product::<V>(s, &scratch.k, &mut scratch.result, head_groups);
-            scatter(&scratch.result, scale, tokens, part(0), head, qkv_grad);
+            scatter::<V>(&scratch.result, scale, tokens, part(0), head, qkv_grad);
             let s_turned = Strided { row: 1, column: area_row, ..s };
             product::<V>(s_turned, &scratch.q, &mut scratch.result, head_groups);
-            scatter(&scratch.result, scale, tokens, part(1), head, qkv_grad);
+            scatter::<V>(&scratch.result, scale, tokens, part(1), head, qkv_grad);
         }
+    }
+}
+
+/// dS = P ∘ (dP − rowsum(P ∘ dP)) of one row, in place of dP; added to `bias`.
+#[inline(always)]
+fn score_grads<V: Vector>(p: &[Lanes], s: &mut [Lanes], bias: &mut [f32]) {
+    let (p, area) = (&p[..s.len()], bias.len());
+    let mut sum = V::splat(0.0);
+    for group in 0..s.len() {
+        sum = V::load(&p[group]).mul_add(V::load(&s[group]), sum);
+    }
+    let mean = V::splat(sum.sum());
+    for group in 0..s.len() {
+        let grad = V::load(&p[group]).mul(V::load(&s[group]).sub(mean));
+        grad.store(&mut s[group]);
+        let bias = &mut bias[group * LANES..area.min((group + 1) * LANES)];
+        V::load_up_to(bias).add(grad).store_up_to(bias);
     }
 }
 

@@ -239,11 +239,15 @@ fn groups<V: Vector, const R: usize, const G: usize>(
         for g in 0..G {
             V::prefetch(&ahead[group + g]);
         }
-        let row: [V; G] = std::array::from_fn(|g| V::load(&row[group + g]));
+        // Not `array::from_fn`, which is not always compiled into its caller.
+        let mut line = [V::splat(0.0); G];
+        for g in 0..G {
+            line[g] = V::load(&row[group + g]);
+        }
         for r in 0..R {
             let a = V::splat(a[r]);
             for g in 0..G {
-                sums[r][g] = a.mul_add(row[g], sums[r][g]);
+                sums[r][g] = a.mul_add(line[g], sums[r][g]);
             }
         }
     }
@@ -252,20 +256,19 @@ fn groups<V: Vector, const R: usize, const G: usize>(
         let c = &mut c[start..start + width];
         for (g, sum) in sums.into_iter().enumerate() {
             let sum = if ends.last == Some(Activation::Gelu) { gelu::of(sum) } else { sum };
-            match c[g * LANES..].as_chunks_mut().0.first_mut() {
-                Some(whole) => sum.store(whole),
-                None => sum.store_some(&mut c[g * LANES..]),
-            }
+            let end = c.len().min((g + 1) * LANES);
+            sum.store_up_to(&mut c[g * LANES..end]);
         }
     }
 }
 
 #[inline(always)]
 fn load<V: Vector, const G: usize>(from: &[f32]) -> [V; G] {
-    std::array::from_fn(|g| match from[g * LANES..].as_chunks().0.first() {
-        Some(whole) => V::load(whole),
-        None => V::load_some(&from[g * LANES..]),
-    })
+    let mut line = [V::splat(0.0); G];
+    for (line, from) in line.iter_mut().zip(from.chunks(LANES)) {
+        *line = V::load_up_to(from);
+    }
+    line
 }
 
 #[cfg(test)]

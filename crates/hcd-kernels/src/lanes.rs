@@ -299,11 +299,15 @@ fn rows_of<V: Vector, const R: usize, const G: usize>(
     assert!(depth == 0 || (row + R - 1) * a.row + (depth - 1) * a.column < a.values.len());
     for (k, b) in b.chunks_exact(groups).enumerate() {
         let b = &b[group..group + G];
-        let b: [V; G] = std::array::from_fn(|g| V::load(&b[g]));
+        // Not `array::from_fn`, which is not always compiled into its caller.
+        let mut line = [V::splat(0.0); G];
+        for (line, b) in line.iter_mut().zip(b) {
+            *line = V::load(b);
+        }
         for (r, sums) in sums.iter_mut().enumerate() {
             // SAFETY: no further than the last number of these rows, which lies in the slice.
             let a = V::splat(unsafe { *a.values.get_unchecked((row + r) * a.row + k * a.column) });
-            for (sum, b) in sums.iter_mut().zip(b) {
+            for (sum, b) in sums.iter_mut().zip(line) {
                 *sum = a.mul_add(b, *sum);
             }
         }

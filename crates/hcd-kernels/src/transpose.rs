@@ -40,9 +40,11 @@ fn transpose_body<V: Vector>(
 
 #[inline(always)]
 fn whole<V: Vector>(from: &[f32], from_step: usize, to: &mut [f32], to_step: usize) {
-    let block = std::array::from_fn(|i| V::load(&from[i * from_step..].as_chunks().0[0]));
-    let block = V::transpose(block);
-    for (i, line) in block.into_iter().enumerate() {
+    let mut block = [V::splat(0.0); LANES];
+    for (i, line) in block.iter_mut().enumerate() {
+        *line = V::load(&from[i * from_step..].as_chunks().0[0]);
+    }
+    for (i, line) in V::transpose(block).into_iter().enumerate() {
         line.store(&mut to[i * to_step..].as_chunks_mut().0[0]);
     }
 }
@@ -56,11 +58,10 @@ fn part<V: Vector>(
     to: &mut [f32],
     to_step: usize,
 ) {
-    let empty = V::splat(0.0);
-    let block = std::array::from_fn(|i| match i < height {
-        true => V::load_some(&from[i * from_step..][..width]),
-        false => empty,
-    });
+    let mut block = [V::splat(0.0); LANES];
+    for (i, line) in block.iter_mut().enumerate().take(height) {
+        *line = V::load_some(&from[i * from_step..][..width]);
+    }
     for (i, line) in V::transpose(block).into_iter().enumerate() {
         if i < width {
             line.store_some(&mut to[i * to_step..][..height]);

@@ -117,10 +117,10 @@ impl<'a> Left<'a> {
     fn pack_straight<V: Vector>(&self, first: usize, height: usize, block: &Range<usize>, to: &mut [f32]) {
         for done in (0..block.len()).step_by(LANES) {
             let count = LANES.min(block.len() - done);
-            let lines = std::array::from_fn(|r| match r < height {
-                true => V::load_some(&self.values[(first + r) * self.depth + block.start + done..][..count]),
-                false => V::splat(0.0),
-            });
+            let mut lines = [V::splat(0.0); LANES];
+            for (r, line) in lines.iter_mut().enumerate().take(height) {
+                *line = V::load_some(&self.values[(first + r) * self.depth + block.start + done..][..count]);
+            }
             for (k, line) in V::transpose(lines).into_iter().enumerate() {
                 if k < count {
                     line.store(&mut to[(done + k) * height..].as_chunks_mut().0[0]);
