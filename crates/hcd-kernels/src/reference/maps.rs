@@ -49,11 +49,11 @@ pub fn batch_norm(
         dweight: each(),
         dbias: each(),
     };
-    // The value, and whether its gradient passes.
+    // The value, and whether its gradient ends there.
     let clipped = |v: f64| match rectifier {
-        Rectifier::None => (v, true),
-        Rectifier::Relu => (if v < 0.0 { 0.0 } else { v }, !(v <= 0.0)),
-        Rectifier::Relu6 => (v.clamp(0.0, 6.0), !(v <= 0.0 || v >= 6.0)),
+        Rectifier::None => (v, false),
+        Rectifier::Relu => (if v < 0.0 { 0.0 } else { v }, v <= 0.0),
+        Rectifier::Relu6 => (v.clamp(0.0, 6.0), v <= 0.0 || v >= 6.0),
     };
     for c in 0..channels {
         let places: Vec<usize> = (0..x.len()).filter(|i| i / area % channels == c).collect();
@@ -67,7 +67,7 @@ pub fn batch_norm(
         let normal = |i: usize| (x[i] as f64 - mean) * rstd;
         let added = |i: usize| shortcut.map_or(0.0, |shortcut| shortcut[i] as f64);
         let before = |i: usize| normal(i) * weight[c] as f64 + bias[c] as f64 + added(i);
-        let slope = |i: usize| if clipped(before(i)).1 { grad[i] as f64 } else { 0.0 };
+        let slope = |i: usize| if clipped(before(i)).1 { 0.0 } else { grad[i] as f64 };
         out.dbias[c] = places.iter().map(|&i| slope(i)).sum();
         out.dweight[c] = places.iter().map(|&i| slope(i) * normal(i)).sum();
         for &i in &places {
