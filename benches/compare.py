@@ -1,4 +1,5 @@
-"""The steps of `crates/hcd/benches/steps.rs` beside the same ones in PyTorch and timm: images a second, and their ratio.
+"""The steps of `crates/hcd/benches/steps.rs` beside the same ones in PyTorch and timm: images a second, their ratio, and
+the most memory that either program had.
 
     python3 -m venv venv && venv/bin/pip install torch==2.15.0 timm==1.0.31
     venv/bin/python benches/compare.py [--threads 2] [--repeats 3] [--rounds 5] [WORK ...]
@@ -11,6 +12,7 @@ on the machine. Each line of the table is printed as JSON, too, on standard erro
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +35,8 @@ WORKS = [
     "train/resnet18_small/128x32",
     "train/mobilenetv2_100/32x224",
     "train/deit_tiny/32x224",
+    "train-bf16/resnet18/32x224",
+    "train-bf16/deit_tiny/32x224",
     "infer/swin_tiny/32x224",
     "infer/vit_small/32x224",
     "infer/convnext_tiny/32x224",
@@ -59,7 +63,8 @@ def main():
     if arguments.torch:
         return run_torch(arguments)
     ours = build()
-    print("| work | here | PyTorch best | PyTorch default | ratio to best |\n|---|---|---|---|---|")
+    print("| work | here | PyTorch best | PyTorch default | ratio to best | MiB here | MiB PyTorch best |")
+    print("|---|---|---|---|---|---|---|")
     for work in arguments.works:
         compare(ours, work, arguments)
 
@@ -80,19 +85,22 @@ def compare(ours, work, arguments):
             own += ["--threads", str(arguments.threads), "--rounds", str(arguments.rounds)]
             programs[f"{layout}, {name}"] = (own, kept)
     rates = {name: [] for name in programs}
+    memory = dict.fromkeys(programs, 0)
     for _ in range(arguments.repeats):
         for name, (command, extra) in programs.items():
             environment = {**os.environ, "RAYON_NUM_THREADS": str(arguments.threads), **extra}
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
             result = json.loads(done.stdout.splitlines()[-1])
             rates[name].append(result["images"] / statistics.median(result["seconds"]))
+            memory[name] = max(memory[name], result["peak_mib"])
     middle = {name: statistics.median(values) for name, values in rates.items()}
     torch = {name: value for name, value in middle.items() if name != "ours"}
     best = max(torch, key=torch.get)
     default = max((name for name in torch if "default" in name), key=torch.get)
     shown = lambda name: f"{middle[name]:.1f} ({min(rates[name]):.1f}–{max(rates[name]):.1f})"
     ratio = middle["ours"] / middle[best]
-    print(f"| {work} | {shown('ours')} | {shown(best)}, {best} | {middle[default]:.1f} | {ratio:.2f} |", flush=True)
+    rate = f"| {work} | {shown('ours')} | {shown(best)}, {best} | {middle[default]:.1f} | {ratio:.2f} |"
+    print(f"{rate} {memory['ours']} | {memory[best]} |", flush=True)
     print(json.dumps({"work": work, "rates": rates}), file=sys.stderr, flush=True)
 
 
@@ -113,12 +121,14 @@ def run_torch(arguments):
         if kind == "infer":
             network = create(name, layout).eval()
             once = torch.inference_mode()(lambda: network(images))
-        elif kind == "train":
-            once = training(create(name, layout).train(), images, labels)
+        elif kind.startswith("train"):
+            once = training(create(name, layout).train(), images, labels, bf16=kind.endswith("bf16"))
         else:
             teacher, student = name.split("-")
             once = distillation(create(teacher, layout).eval(), create(student, layout), rest[0], layout, images, labels)
-        print(json.dumps({"images": batch, "seconds": timed(arguments.rounds, once)}))
+        seconds = timed(arguments.rounds, once)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(json.dumps({"images": batch, "seconds": seconds, "peak_mib": peak}))
 
 
 def timed(rounds, once):
@@ -141,7 +151,7 @@ def create(name, layout):
     return network.to(memory_format=layout)
 
 
-def training(network, images, labels):
+def training(network, images, labels, bf16):
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -149,7 +159,9 @@ def training(network, images, labels):
 
     def once():
         optimizer.zero_grad(set_to_none=True)
-        cross_entropy(network(images), labels, label_smoothing=SMOOTHING).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = cross_entropy(network(images), labels, label_smoothing=SMOOTHING)
+        loss.backward()
         optimizer.step()
 
     return once

@@ -6,7 +6,7 @@ use hcd::burn::tensor::Device;
 use hcd::config::{Recipe, parse_override};
 use hcd::export::{self, Loaded};
 use hcd::models::ModelSpec;
-use hcd::train::{Experiment, inspect_teacher};
+use hcd::train::{Experiment, inspect_precision, inspect_teacher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -87,6 +87,9 @@ fn class_names(path: &Path) -> hcd::Result<Vec<String>> {
 
 /// Opens the data of a recipe and settles its network; tells what was done to make weights to begin with fit.
 pub fn prepare(recipe: &Recipe) -> anyhow::Result<Experiment> {
+    if let Some(warning) = inspect_precision(recipe, &device())? {
+        output::note(&format!("warning: {warning}"));
+    }
     let experiment = Experiment::prepare(recipe, &device())?;
     for note in experiment.initial.iter().flat_map(|initial| &initial.notes) {
         output::note(&format!("note: {note}"));

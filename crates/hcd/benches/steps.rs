@@ -1,4 +1,5 @@
-//! Whole steps, and inference, of networks in the zoo: seconds of each round as a line of JSON.
+//! Whole steps, and inference, of networks in the zoo: seconds of each round as a line of JSON, and the most memory that
+//! the program had.
 //!
 //! `benches/compare.py` runs this in turn with PyTorch. By itself:
 //! `RAYON_NUM_THREADS=2 cargo bench --workspace --bench steps -- train/resnet18/32x224 --rounds 10`; without names, all.
@@ -89,8 +90,19 @@ fn main() {
         if let Some(report) = profile::take() {
             tell(name, &report);
         }
-        println!("{}", serde_json::json!({ "work": name, "images": batch, "seconds": seconds }));
+        let line = serde_json::json!({
+            "work": name, "images": batch, "seconds": seconds, "peak_mib": peak_mib(),
+        });
+        println!("{line}");
     }
+}
+
+/// The most memory that this process had, as Linux counts it; 0 elsewhere.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
 }
 
 /// The table that the command prints.

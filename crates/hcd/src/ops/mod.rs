@@ -36,7 +36,7 @@ pub use relu::add_relu;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use hcd_kernels::batch_norm::BatchNorm;
 use hcd_kernels::conv::ConvShape;
 use hcd_kernels::max_pool::PoolShape;
@@ -223,17 +223,20 @@ pub struct BatchNormInputs<B: Backend> {
     pub norm: BatchNorm,
 }
 
-/// Whether the kernels take this tensor: f32 on Flex, with or without autodiff.
-fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
-    let device = x.device();
-    let on_flex = match device.as_dispatch() {
+/// Whether tensors of a device are Flex's, with or without autodiff: those that the kernels take, where they are f32.
+pub fn is_flex(device: &Device) -> bool {
+    match device.as_dispatch() {
         DispatchDevice::Autodiff(inner) => matches!(**inner, DispatchDevice::Flex(_)),
         device => matches!(device, DispatchDevice::Flex(_)),
-    };
-    on_flex && x.dtype() == DType::F32
+    }
+}
+
+/// Whether the kernels take this tensor: f32 on Flex, with or without autodiff.
+fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
+    is_flex(&x.device()) && x.dtype() == DType::F32
 }
 
 /// Whether the kernels take this tensor, and no graph follows it.
 fn has_plain_kernels<const D: usize>(x: &Tensor<D>) -> bool {
-    matches!(x.device().as_dispatch(), DispatchDevice::Flex(_)) && x.dtype() == DType::F32
+    has_kernels(x) && !x.device().is_autodiff()
 }

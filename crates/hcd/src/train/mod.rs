@@ -20,7 +20,7 @@ pub use finetune::FinetuneConfig;
 pub use fit::{Fitted, Observer, Progress, fit};
 pub use history::{Best, EpochRecord, History, TermRecord};
 pub use optimizer::{GradientMap, Optimizer, OptimizerConfig, clip_global_norm};
-pub use preflight::{inspect_folder, inspect_space, inspect_start, inspect_teacher};
+pub use preflight::{inspect_folder, inspect_precision, inspect_space, inspect_start, inspect_teacher};
 pub use run::{About, RunFolder};
 pub use schedule::{Per, ScheduleConfig};
 pub use step::{Learner, StepReport};

@@ -2,16 +2,38 @@
 
 use super::run::vacant;
 use super::{Experiment, Learner, Objective};
+use crate::config::Recipe;
 use crate::data::{Dataset, Subset};
 use crate::error::{Error, Result};
 use crate::eval;
 use crate::export::Loaded;
 use crate::models::Parameters;
+use crate::ops::{self, Precision, Unit};
+use burn::tensor::Device;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Images that the teacher is tried on.
 const SAMPLE: usize = 500;
+
+/// Whether `device` multiplies at the recipe's precision: an error where it does not, a warning where it gains nothing.
+///
+/// # Errors
+/// Where products of 16 bits are asked of a device that has not our kernels.
+pub fn inspect_precision(recipe: &Recipe, device: &Device) -> Result<Option<String>> {
+    const ASKED: &str = "train.precision = \"bf16\"";
+    match (recipe.train.precision, Unit::current()) {
+        (Precision::F32, _) => Ok(None),
+        (Precision::Bf16, _) if !ops::is_flex(device) => Err(Error::Recipe(format!(
+            "{ASKED}: device {device:?} multiplies f32 alone; set \"f32\", or compute on the processor (--device flex)"
+        ))),
+        (Precision::Bf16, Unit::Emulated) => Ok(Some(format!(
+            "{ASKED}: this processor has no products of 16 bits (AVX512_BF16 or AMX); they are rounded and computed in f32, \
+             which is slower than \"f32\""
+        ))),
+        (Precision::Bf16, _) => Ok(None),
+    }
+}
 
 /// Whether the teacher suits the data: an error where it cannot, lines of warning where it may not.
 ///
