@@ -2,7 +2,7 @@
 //!
 //! Each public function takes tensors on any device and of any float type: f32 on Flex runs the kernel,
 //! anything else the same equation composed of Burn's operations, which Burn then differentiates. The tests in
-//! `tests/ops.rs` hold the two together. [`Kernels`] is what Burn dispatches on; `flex.rs` calls the kernels,
+//! `tests/ops/` hold the two together. [`Kernels`] is what Burn dispatches on; `flex.rs` calls the kernels,
 //! `autodiff.rs` records the backward steps, [`profile`] tells what each took.
 
 mod attention;
