@@ -5,6 +5,7 @@
 //! dev-dependencies count (they do for tests and examples). So every step here is `--release --workspace` and
 //! includes tests or examples: clippy and doc then share one set of artefacts, and test has one more.
 
+use crate::levels;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::env;
@@ -12,7 +13,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Check everything: fmt, tidy, clippy, doc, test, deny.
+/// Check everything: fmt, tidy, clippy, doc, test, levels, deny.
 #[derive(clap::Args)]
 pub struct Args {
     /// Run this step alone; may be given more than once.
@@ -33,6 +34,8 @@ enum Step {
     Doc,
     /// Unit, integration and documentation tests.
     Test,
+    /// The kernels' tests with lesser instructions than the processor's best.
+    Levels,
     /// Licences, banned and doubled packages, sources; where cargo-deny is installed.
     Deny,
 }
@@ -79,6 +82,7 @@ impl Step {
             Step::Clippy => "clippy",
             Step::Doc => "doc",
             Step::Test => "test",
+            Step::Levels => "levels",
             Step::Deny => "deny",
         }
     }
@@ -99,6 +103,7 @@ impl Step {
                 *totals = Some(test()?);
                 Ok(Passed::Done)
             }
+            Step::Levels => lesser_levels(),
             Step::Deny => deny(),
         }
     }
@@ -120,6 +125,16 @@ fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Passed> {
         true => Ok(Passed::Done),
         false => bail!("cargo {}: {status}", arguments[0]),
     }
+}
+
+/// Runs the test programs that [`test`] has built, once more for each set of instructions but the best.
+fn lesser_levels() -> Result<Passed> {
+    let chosen = levels::TESTS.iter().flat_map(|test| ["--test", test]);
+    let arguments: Vec<&str> = ["test", "--release", "--workspace", "--quiet"].into_iter().chain(chosen).collect();
+    for level in levels::present().into_iter().skip(1) {
+        cargo(&arguments, &[("HCD_KERNELS", level)])?;
+    }
+    Ok(Passed::Done)
 }
 
 fn deny() -> Result<Passed> {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod check;
 mod fashion_mnist;
+mod levels;
 mod sanitize;
 mod tidy;
 

@@ -6,6 +6,7 @@
 //! the ordinary one as it is.
 
 use crate::check::command;
+use crate::levels;
 use anyhow::{Context, Result, ensure};
 
 /// Run the kernels' tests under AddressSanitizer (x86-64 Linux).
@@ -39,24 +40,11 @@ const ARGUMENTS: [&str; 11] = [
 /// Runs the tests once for each level.
 pub fn run(_: &Args) -> Result<()> {
     ensure!(cfg!(all(target_arch = "x86_64", target_os = "linux")), "sanitize: runs on x86-64 Linux alone");
-    for level in levels() {
+    for level in levels::present() {
         println!("== {level}");
         let variables = [&SETTINGS[..], &[("HCD_KERNELS", level)]].concat();
         let status = command(&ARGUMENTS, &variables).status().context("cannot start cargo")?;
         ensure!(status.success(), "sanitize: the tests with {level} failed: {status}");
     }
     Ok(())
-}
-
-/// What `HCD_KERNELS` may be on this processor.
-fn levels() -> Vec<&'static str> {
-    #[cfg(target_arch = "x86_64")]
-    let found = [
-        ("avx512", is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512dq")),
-        ("avx2", is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
-        ("portable", true),
-    ];
-    #[cfg(not(target_arch = "x86_64"))]
-    let found = [("portable", true)];
-    found.into_iter().filter(|(_, has)| *has).map(|(level, _)| level).collect()
 }
