@@ -130,7 +130,8 @@ fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Passed> {
 /// Runs the test programs that [`test`] has built, once more for each set of instructions but the best.
 fn lesser_levels() -> Result<Passed> {
     let chosen = levels::TESTS.iter().flat_map(|test| ["--test", test]);
-    let arguments: Vec<&str> = ["test", "--release", "--workspace", "--quiet"].into_iter().chain(chosen).collect();
+    let arguments: Vec<&str> =
+        ["test", "--release", "--workspace", "--quiet"].into_iter().chain(chosen).collect();
     for level in levels::present().into_iter().skip(1) {
         cargo(&arguments, &[("HCD_KERNELS", level)])?;
     }

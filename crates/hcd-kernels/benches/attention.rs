@@ -31,7 +31,10 @@ fn layers(criterion: &mut Criterion) {
         let (mut out, mut qkv_grad, mut bias_grad) = (grad.clone(), qkv.clone(), bias.clone());
         let input = Input { qkv: &qkv, bias: &bias, windows: &windows, heads, width };
         let mut group = criterion.benchmark_group(name);
-        group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+        group
+            .sample_size(10)
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1));
         // Two products forward; backward forms the scores again, and four more.
         for (pass, products) in [("forward", 2), ("backward", 5)] {
             group.throughput(Throughput::Elements((products * IMAGES * tokens * area * width) as u64));

@@ -17,7 +17,7 @@ mod planes;
 mod pointwise;
 mod winograd;
 
-use crate::bf16::Precision;
+use crate::bf16::{Precision, rounded};
 use crate::lanes::{Portable, sum_over};
 use planes::Axis;
 use rayon::prelude::*;
@@ -84,6 +84,11 @@ impl ConvShape {
         )
     }
 
+    /// The same at 32 bits.
+    fn single(&self) -> Self {
+        Self { precision: Precision::F32, ..*self }
+    }
+
     /// Whether each channel of the output reads one channel.
     fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.in_channels == self.groups
@@ -111,7 +116,12 @@ pub fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]
     match shape.is_depthwise() {
         _ if y.is_empty() => {}
         true => depthwise::forward(shape, x, weight, bias, y),
-        false if shape.precision == Precision::Bf16 => bf16::forward(shape, x, weight, bias, y),
+        false if shape.precision == Precision::Bf16 && bf16::suits(shape) => {
+            bf16::forward(shape, x, weight, bias, y)
+        }
+        false if shape.precision == Precision::Bf16 => {
+            forward(&shape.single(), &rounded(x), &rounded(weight), bias, y)
+        }
         false if winograd::suits(shape) => winograd::forward(shape, x, weight, bias, y),
         false if pointwise::suits(shape) => pointwise::forward(shape, x, weight, bias, y),
         false => dense::forward(shape, x, weight, bias, y),
@@ -130,7 +140,12 @@ pub fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32
     match shape.is_depthwise() {
         _ if dx.is_empty() || grad.is_empty() => dx.fill(0.0),
         true => depthwise::input_grad(shape, grad, weight, dx),
-        false if shape.precision == Precision::Bf16 => bf16::input_grad(shape, grad, weight, dx),
+        false if shape.precision == Precision::Bf16 && bf16::suits(shape) => {
+            bf16::input_grad(shape, grad, weight, dx)
+        }
+        false if shape.precision == Precision::Bf16 => {
+            input_grad(&shape.single(), &rounded(grad), &rounded(weight), dx)
+        }
         false if winograd::suits(shape) => winograd::input_grad(shape, grad, weight, dx),
         false if pointwise::suits(shape) => pointwise::input_grad(shape, grad, weight, dx),
         false => grads::input_grad(shape, grad, weight, dx),
@@ -164,7 +179,12 @@ pub fn weight_grad(
     match shape.is_depthwise() {
         _ if dweight.is_empty() || grad.is_empty() || x.is_empty() => dweight.fill(0.0),
         true => depthwise::weight_grad(shape, x, grad, dweight),
-        false if shape.precision == Precision::Bf16 => bf16::weight_grad(shape, x, grad, dweight),
+        false if shape.precision == Precision::Bf16 && bf16::suits(shape) => {
+            bf16::weight_grad(shape, x, grad, dweight)
+        }
+        false if shape.precision == Precision::Bf16 => {
+            weight_grad(&shape.single(), &rounded(x), &rounded(grad), dweight, None)
+        }
         false if winograd::suits(shape) => winograd::weight_grad(shape, x, grad, dweight),
         false => grads::weight_grad(shape, x, grad, dweight),
     }

@@ -19,7 +19,8 @@ fn linear_layers() {
             for out in [1, 16, 47] {
                 let (x, weight, bias) = (noise(rows * depth, 1), noise(out * depth, 2), noise(out, 3));
                 let grad = noise(rows * out, 4);
-                let [mut y, mut dx, mut dweight] = [&grad, &x, &weight].map(|like| vec![f32::NAN; like.len()]);
+                let [mut y, mut dx, mut dweight] =
+                    [&grad, &x, &weight].map(|like| vec![f32::NAN; like.len()]);
                 linear::forward(&x, &weight, &bias, depth, Bf16, Activation::None, &mut y);
                 linear::input_grad(&grad, &weight, depth, Bf16, &mut dx);
                 linear::weight_grad(&x, &grad, depth, Bf16, &mut dweight);
@@ -67,9 +68,21 @@ fn mixing_over_tokens() {
 
 #[test]
 fn convolutions() {
-    let shape = |images, groups, [in_channels, out_channels]: [usize; 2], size, kernel, stride, padding, dilation| {
-        ConvShape { images, groups, in_channels, out_channels, size, kernel, stride, padding, dilation, precision: Bf16 }
-    };
+    let shape =
+        |images, groups, [in_channels, out_channels]: [usize; 2], size, kernel, stride, padding, dilation| {
+            ConvShape {
+                images,
+                groups,
+                in_channels,
+                out_channels,
+                size,
+                kernel,
+                stride,
+                padding,
+                dilation,
+                precision: Bf16,
+            }
+        };
     for shape in [
         shape(1, 1, [1, 1], [1, 1], [1, 1], [1, 1], [0, 0], [1, 1]),
         shape(2, 1, [1, 8], [28, 28], [3, 3], [1, 1], [1, 1], [1, 1]),

@@ -6,7 +6,7 @@
 
 mod support;
 
-use hcd_kernels::Precision::F32;
+use hcd_kernels::Precision::{self, Bf16, F32};
 use hcd_kernels::attention::{self, Input, Windows};
 use hcd_kernels::batch_norm::{self, BatchNorm, Channels};
 use hcd_kernels::conv::{self, ConvShape};
@@ -72,6 +72,12 @@ fn step(values: &[f32], to: isize) {
 }
 
 fn convolution(shape: ConvShape) {
+    for precision in [F32, Bf16] {
+        convolution_at(ConvShape { precision, ..shape });
+    }
+}
+
+fn convolution_at(shape: ConvShape) {
     same_everywhere(&format!("{shape:?}"), |room| {
         let (x, weight) = (room.noise(shape.input_len(), 1), room.noise(shape.weight_len(), 2));
         let (bias, grad) = (room.noise(shape.out_channels, 3), room.noise(shape.output_len(), 4));
@@ -188,30 +194,36 @@ fn products() {
 
 #[test]
 fn affine_maps() {
-    for [rows, depth, out] in [[1, 1, 1], [3, 17, 5], [16, 16, 16], [35, 31, 33], [50, 64, 10]] {
-        same_everywhere(&format!("linear of {rows}, {depth}, {out}"), |room| {
-            let (x, weight) = (room.noise(rows * depth, 1), room.noise(out * depth, 2));
-            let (bias, grad) = (room.noise(out, 3), room.noise(rows * out, 4));
-            let (mut y, mut dx) = (room.empty(grad.len()), room.empty(x.len()));
-            let (mut dweight, mut dbias) = (room.empty(weight.len()), room.empty(out));
-            linear::forward(&x, &weight, &bias, depth, F32, Activation::Gelu, &mut y);
-            linear::input_grad(&grad, &weight, depth, F32, &mut dx);
-            linear::weight_grad(&x, &grad, depth, F32, &mut dweight);
-            linear::bias_grad(&grad, &mut dbias);
-            vec![y, dx, dweight, dbias]
-        });
-        same_everywhere(&format!("mix of {rows}, {depth}, {out}"), |room| {
-            let mix = Mix { tokens: depth, out, width: rows, precision: F32 };
-            let (x, weight) = (room.noise(3 * rows * depth, 1), room.noise(out * depth, 2));
-            let (bias, grad) = (room.noise(out, 3), room.noise(3 * rows * out, 4));
-            let (mut y, mut dx) = (room.empty(grad.len()), room.empty(x.len()));
-            let (mut dweight, mut dbias) = (room.empty(weight.len()), room.empty(out));
-            linear::mix_forward(&mix, &weight, &x, &bias, Activation::Gelu, &mut y);
-            linear::mix_input_grad(&mix, &weight, &grad, &mut dx);
-            linear::mix_weight_grad(&mix, &x, &grad, &mut dweight, &mut dbias);
-            vec![y, dx, dweight, dbias]
-        });
+    for precision in [F32, Bf16] {
+        for sizes in [[1, 1, 1], [3, 17, 5], [16, 16, 16], [35, 31, 33], [50, 64, 10]] {
+            affine_map(sizes, precision);
+        }
     }
+}
+
+fn affine_map([rows, depth, out]: [usize; 3], precision: Precision) {
+    same_everywhere(&format!("linear of {rows}, {depth}, {out}"), |room| {
+        let (x, weight) = (room.noise(rows * depth, 1), room.noise(out * depth, 2));
+        let (bias, grad) = (room.noise(out, 3), room.noise(rows * out, 4));
+        let (mut y, mut dx) = (room.empty(grad.len()), room.empty(x.len()));
+        let (mut dweight, mut dbias) = (room.empty(weight.len()), room.empty(out));
+        linear::forward(&x, &weight, &bias, depth, precision, Activation::Gelu, &mut y);
+        linear::input_grad(&grad, &weight, depth, precision, &mut dx);
+        linear::weight_grad(&x, &grad, depth, precision, &mut dweight);
+        linear::bias_grad(&grad, &mut dbias);
+        vec![y, dx, dweight, dbias]
+    });
+    same_everywhere(&format!("mix of {rows}, {depth}, {out}"), |room| {
+        let mix = Mix { tokens: depth, out, width: rows, precision };
+        let (x, weight) = (room.noise(3 * rows * depth, 1), room.noise(out * depth, 2));
+        let (bias, grad) = (room.noise(out, 3), room.noise(3 * rows * out, 4));
+        let (mut y, mut dx) = (room.empty(grad.len()), room.empty(x.len()));
+        let (mut dweight, mut dbias) = (room.empty(weight.len()), room.empty(out));
+        linear::mix_forward(&mix, &weight, &x, &bias, Activation::Gelu, &mut y);
+        linear::mix_input_grad(&mix, &weight, &grad, &mut dx);
+        linear::mix_weight_grad(&mix, &x, &grad, &mut dweight, &mut dbias);
+        vec![y, dx, dweight, dbias]
+    });
 }
 
 #[test]

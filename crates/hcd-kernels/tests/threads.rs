@@ -1,5 +1,6 @@
 //! Every kernel gives the same bits on one thread and on three.
 
+use hcd_kernels::Precision::{Bf16, F32};
 use hcd_kernels::attention::{self, Windows};
 use hcd_kernels::batch_norm::{self, BatchNorm, Channels};
 use hcd_kernels::conv::{self, ConvShape};
@@ -57,7 +58,7 @@ fn conv_and_batch_norm() {
         stride: [2, 2],
         padding: [1, 1],
         dilation: [1, 1],
-            precision: hcd_kernels::Precision::F32,
+        precision: F32,
     };
     let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
     let grad = noise(shape.output_len(), 3);
@@ -91,7 +92,7 @@ fn every_convolution() {
         stride: [stride; 2],
         padding: [padding; 2],
         dilation: [1, 1],
-            precision: hcd_kernels::Precision::F32,
+        precision: F32,
     };
     for shape in [
         shape(1, [33, 70], 8, 3, 1, 1),
@@ -99,15 +100,18 @@ fn every_convolution() {
         shape(1, [6, 40], 10, 3, 2, 1),
         shape(9, [9, 9], 10, 3, 2, 1),
     ] {
-        let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
-        let grad = noise(shape.output_len(), 3);
-        same_on_any_number_of_threads(|| {
-            let (mut y, mut dx, mut dweight) = (grad.clone(), x.clone(), weight.clone());
-            conv::forward(&shape, &x, &weight, None, &mut y);
-            conv::input_grad(&shape, &grad, &weight, &mut dx);
-            conv::weight_grad(&shape, &x, &grad, &mut dweight, None);
-            vec![y, dx, dweight]
-        });
+        for precision in [F32, Bf16] {
+            let shape = ConvShape { precision, ..shape };
+            let (x, weight) = (noise(shape.input_len(), 1), noise(shape.weight_len(), 2));
+            let grad = noise(shape.output_len(), 3);
+            same_on_any_number_of_threads(|| {
+                let (mut y, mut dx, mut dweight) = (grad.clone(), x.clone(), weight.clone());
+                conv::forward(&shape, &x, &weight, None, &mut y);
+                conv::input_grad(&shape, &grad, &weight, &mut dx);
+                conv::weight_grad(&shape, &x, &grad, &mut dweight, None);
+                vec![y, dx, dweight]
+            });
+        }
     }
 }
 

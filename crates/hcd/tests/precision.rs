@@ -53,7 +53,9 @@ fn losses_fall_as_in_f32() {
         (SWIN, "optimizer = { name = 'adamw', lr = 5e-3 }\nschedule = { name = 'cosine', min_lr = 0 }", 5e-3),
     ] {
         let curve = |precision: &str| {
-            let train = format!("train = {{ batch_size = 24, label_smoothing = 0, precision = '{precision}' }}\n{rest}");
+            let train = format!(
+                "train = {{ batch_size = 24, label_smoothing = 0, precision = '{precision}' }}\n{rest}"
+            );
             let experiment = experiment(student, &train);
             let batch = &batches(&experiment, 0)[0];
             let mut learner = Learner::new(&experiment, &Objective::Supervised).unwrap();
@@ -66,9 +68,19 @@ fn losses_fall_as_in_f32() {
         };
         let (single, half) = (curve("f32"), curve("bf16"));
         assert_ne!(single, half);
-        assert!((single[0] / half[0] - 1.0).abs() < 0.01, "{student} begins at {} and {}", single[0], half[0]);
+        assert!(
+            (single[0] / half[0] - 1.0).abs() < 0.01,
+            "{student} begins at {} and {}",
+            single[0],
+            half[0]
+        );
         // By step 40 both have learned the batch by heart.
-        assert!(single[39] < single[0] / 5.0 && half[39] < half[0] / 5.0, "{student}: {} {}", single[39], half[39]);
+        assert!(
+            single[39] < single[0] / 5.0 && half[39] < half[0] / 5.0,
+            "{student}: {} {}",
+            single[39],
+            half[39]
+        );
     }
 }
 
@@ -84,5 +96,8 @@ fn a_recipe_names_it() {
     assert!(warning.is_none_or(|warning| warning.contains("AVX512_BF16")));
     assert_eq!(inspect_precision(&parse("f32").unwrap(), &Device::flex()).unwrap(), None);
     let refused = parse("f16").unwrap_err().to_string();
-    assert!(refused.contains("train.precision") && refused.contains("f16") && refused.contains("bf16"), "{refused}");
+    assert!(
+        refused.contains("train.precision") && refused.contains("f16") && refused.contains("bf16"),
+        "{refused}"
+    );
 }

@@ -44,7 +44,9 @@ impl Columns {
             let mut rounded = vec![0u32; even / 2 * width];
             // SAFETY: two numbers of 16 bits are a word, whatever their bits.
             let rounded = unsafe { rounded.align_to_mut::<u16>().1 };
-            for (to, from) in rounded.chunks_exact_mut(even.max(1)).zip(weight[first * depth..].chunks_exact(depth)) {
+            for (to, from) in
+                rounded.chunks_exact_mut(even.max(1)).zip(weight[first * depth..].chunks_exact(depth))
+            {
                 round_line(from, &mut to[..depth]);
             }
             turn_pairs(rounded, even, [width, even / 2], panel, WIDE);
@@ -155,7 +157,8 @@ fn rows_of(a: Left, first: usize, b: &Columns, bias: Bias, activation: Activatio
     for index in 0..blocks {
         let shared = (index * length).min(b.depth)..b.depth.min((index + 1) * length);
         packed.refill(a, first..first + rows, shared.clone(), &mut turned);
-        let steps: Steps = (0..packed.steps).map(|step| [step * Rows::STEP, step * DEEP / 2 * WIDE]).collect();
+        let steps: Steps =
+            (0..packed.steps).map(|step| [step * Rows::STEP, step * DEEP / 2 * WIDE]).collect();
         let operands = packed.with(&b.values, WIDE);
         let bias = if index == 0 { bias } else { Bias::There };
         let activation = if index + 1 == blocks { activation } else { Activation::None };

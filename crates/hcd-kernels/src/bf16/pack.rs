@@ -10,6 +10,11 @@ pub(super) fn round(value: f32) -> u16 {
     if value.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded as u16 }
 }
 
+/// Each number rounded, as 32 bits.
+pub(crate) fn rounded(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&value| f32::from_bits(u32::from(round(value)) << 16)).collect()
+}
+
 /// Rounds each number.
 pub(crate) fn round_line(from: &[f32], to: &mut [u16]) {
     round_line_at_level(from, to);
@@ -55,7 +60,13 @@ fn pair_lines_body<V>(low: &[f32], high: &[f32], to: &mut [u32]) {
 /// # Shapes
 /// `from` (rows, 2 · pairs), a row `from_step` numbers (an even count) after the one before; `to` (pairs, rows), a line
 /// `to_step` words after the one before
-pub(crate) fn turn_pairs(from: &[u16], from_step: usize, [rows, pairs]: [usize; 2], to: &mut [u32], to_step: usize) {
+pub(crate) fn turn_pairs(
+    from: &[u16],
+    from_step: usize,
+    [rows, pairs]: [usize; 2],
+    to: &mut [u32],
+    to_step: usize,
+) {
     // SAFETY: an f32 has no invalid bits, and a kernel that moves them does not look at them; pairs of numbers are
     // read as words only where they lie at whole words, which is checked.
     let (start, words, end) = unsafe { from.align_to::<f32>() };

@@ -127,7 +127,12 @@ impl Session {
             a_at + steps.far[0] + low + (TILE - 1) * operands.a_row + DEEP,
             b_at + steps.far[1] + (DEEP / 2 - 1) * operands.b_row + WIDE,
         ];
-        assert!(a_end <= operands.a.len() && b_end <= operands.b.len() && rows <= WIDE, "bf16: {a_end} of {} and {b_end} of {}, {rows} rows", operands.a.len(), operands.b.len());
+        assert!(
+            a_end <= operands.a.len() && b_end <= operands.b.len() && rows <= WIDE,
+            "bf16: {a_end} of {} and {b_end} of {}, {rows} rows",
+            operands.a.len(),
+            operands.b.len()
+        );
         let (a, b) = (&operands.a[a_at..], &operands.b[b_at..]);
         let operands = Operands { a, b, ..*operands };
         match self.unit {

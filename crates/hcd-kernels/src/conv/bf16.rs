@@ -14,6 +14,11 @@ pub(super) use weight::weight_grad;
 
 use super::ConvShape;
 
+/// Whether pixels have places of their own in planes: where margins are wider than images, rows overlap.
+pub(super) fn suits(shape: &ConvShape) -> bool {
+    [0, 1].map(|axis| shape.axis(axis)).iter().all(|axis| axis.step() >= axis.output)
+}
+
 /// Channels below which taps are collected, and not whole steps of channels read.
 const FEW: usize = 16;
 

@@ -81,7 +81,8 @@ impl<'a> Left<'a> {
             }
             Order::Runs { starts, offsets } => {
                 scratch.clear();
-                let places = starts[rows].iter().flat_map(|s| offsets[block.clone()].iter().map(move |o| s + o));
+                let places =
+                    starts[rows].iter().flat_map(|s| offsets[block.clone()].iter().map(move |o| s + o));
                 scratch.extend(places.map(|place| self.values[place]));
                 (&scratch[..], length)
             }

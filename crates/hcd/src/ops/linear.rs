@@ -36,7 +36,12 @@ pub fn linear_gelu<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option
     as_matrix(x, weight, bias, |x, weight, bias| {
         let bias = bias.unwrap_or_else(|| no_bias(&x));
         let parts = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-        Tensor::from_dispatch(<Dispatch as Kernels>::linear_gelu(parts.0, parts.1, parts.2, precision::current()))
+        Tensor::from_dispatch(<Dispatch as Kernels>::linear_gelu(
+            parts.0,
+            parts.1,
+            parts.2,
+            precision::current(),
+        ))
     })
 }
 

@@ -17,7 +17,9 @@ pub(super) fn available() -> bool {
         // Leaf 7 exists wherever AVX-512 does.
         let features = __cpuid_count(7, 0).edx;
         // SAFETY: AVX-512 was detected, and with it the instruction.
-        features & TILES_AND_BF16 == TILES_AND_BF16 && unsafe { enabled() } & TILE_STATE == TILE_STATE && permitted()
+        features & TILES_AND_BF16 == TILES_AND_BF16
+            && unsafe { enabled() } & TILE_STATE == TILE_STATE
+            && permitted()
     });
     *AVAILABLE
 }

@@ -1,8 +1,8 @@
 //! Sums over channels and taps: forward, and the gradient of the input.
 
+use super::super::ConvShape;
 use super::super::parts::{Part, Parts};
 use super::super::planes::Planes;
-use super::super::ConvShape;
 use super::grid::{Grid, Pixels, Result};
 use super::{is_narrow, spread};
 use crate::bf16::{Block, DEEP, Rows, Session, Steps, WIDE, pair_lines};
@@ -68,7 +68,13 @@ impl Correlation {
         for row in (0..self.channels).step_by(WIDE) {
             let count = WIDE.min(self.channels - row);
             for tile in self.grid.tiles.iter().take_while(|tile| tile.image < images) {
-                session.product(&operands, [self.weights[group].place(row), tile.at], steps, count, &mut block);
+                session.product(
+                    &operands,
+                    [self.weights[group].place(row), tile.at],
+                    steps,
+                    count,
+                    &mut block,
+                );
                 self.grid.write(tile, &block, [row, count], bias, result, to);
             }
         }
@@ -116,14 +122,22 @@ impl Correlation {
 }
 
 /// See [`super::super::forward`].
-pub(in super::super) fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+pub(in super::super) fn forward(
+    shape: &ConvShape,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
     let [rows, columns] = [shape.axis(0), shape.axis(1)];
     let (inputs, outputs) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
     let area = rows.output * columns.output;
     let images = images_per_task(shape, area);
     let layout = Planes::new(rows, columns, 0, images);
     let narrow = is_narrow(shape);
-    let pack = |weight: &[f32]| if narrow { pack_rows(weight, outputs) } else { pack_by_tap(weight, outputs, inputs) };
+    let pack = |weight: &[f32]| {
+        if narrow { pack_rows(weight, outputs) } else { pack_by_tap(weight, outputs, inputs) }
+    };
     let correlation = Correlation {
         grid: Grid::new(images, layout.plane(), columns.step(), shape.out_size(), Pixels::whole(shape)),
         weights: weight.par_chunks_exact(outputs * shape.taps()).map(pack).collect(),
@@ -155,7 +169,16 @@ pub(in super::super) fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bi
         for group in 0..shape.groups {
             words.fill(shape, x, count, group * inputs);
             let y = &mut y[group * outputs * area..];
-            correlation.run(group, &words.pairs.values, words.pairs.step, &steps, count, bias_of(group), result, y);
+            correlation.run(
+                group,
+                &words.pairs.values,
+                words.pairs.step,
+                &steps,
+                count,
+                bias_of(group),
+                result,
+                y,
+            );
         }
     });
 }
@@ -267,11 +290,8 @@ pub(in super::super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f3
     let parts = Parts::new(shape);
     let beyond = parts.planes(1).len() - parts.plane();
     let empty = || Pairs::new(outputs, images * parts.plane(), beyond);
-    let jobs: Vec<Job> = parts
-        .parts
-        .par_iter()
-        .map(|part| Job::new(shape, weight, &parts, part, images, &empty()))
-        .collect();
+    let jobs: Vec<Job> =
+        parts.parts.par_iter().map(|part| Job::new(shape, weight, &parts, part, images, &empty())).collect();
     let (x_image, y_image) = (shape.in_channels * in_area, shape.out_channels * area);
     dx.par_chunks_mut(images * x_image).zip(grad.par_chunks(images * y_image)).for_each_init(
         || (empty(), parts.planes(1), parts.planes(1)),
@@ -321,7 +341,14 @@ struct Job {
 }
 
 impl Job {
-    fn new(shape: &ConvShape, weight: &[f32], parts: &Parts, part: &Part, images: usize, pairs: &Pairs) -> Self {
+    fn new(
+        shape: &ConvShape,
+        weight: &[f32],
+        parts: &Parts,
+        part: &Part,
+        images: usize,
+        pairs: &Pairs,
+    ) -> Self {
         let (inputs, outputs) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
         let [down, across] = shape.stride;
         let pixels = Pixels { start: part.start, row: down * shape.size[1], column: across };

@@ -51,7 +51,13 @@ pub(super) struct Result {
 
 impl Grid {
     /// Of `images` planes of so many numbers, whose rows lie `step` apart.
-    pub(super) fn new(images: usize, plane: usize, step: usize, [height, width]: [usize; 2], pixels: Pixels) -> Self {
+    pub(super) fn new(
+        images: usize,
+        plane: usize,
+        step: usize,
+        [height, width]: [usize; 2],
+        pixels: Pixels,
+    ) -> Self {
         let mut grid = Self { tiles: Vec::new(), runs: Vec::new() };
         for image in 0..images {
             for i in 0..height {

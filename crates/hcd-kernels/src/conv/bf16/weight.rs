@@ -23,15 +23,18 @@ pub(in super::super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], 
     let sums = memory::written(shape.images.div_ceil(part) * dweight.len(), |sums| {
         sums.par_chunks_mut(dweight.len())
             .zip(x.par_chunks(part * x_image).zip(grad.par_chunks(part * y_image)))
-            .for_each_init(|| Summation::new(shape, images), |summation, (sums, (x, grad))| {
-                let blocks = x.chunks(images * x_image).zip(grad.chunks(images * y_image));
-                for (index, (x, grad)) in blocks.enumerate() {
-                    for (group, sums) in sums.chunks_exact_mut(outputs * shape.taps()).enumerate() {
-                        summation.fill(shape, group, x, grad);
-                        summation.put(sums, index > 0);
+            .for_each_init(
+                || Summation::new(shape, images),
+                |summation, (sums, (x, grad))| {
+                    let blocks = x.chunks(images * x_image).zip(grad.chunks(images * y_image));
+                    for (index, (x, grad)) in blocks.enumerate() {
+                        for (group, sums) in sums.chunks_exact_mut(outputs * shape.taps()).enumerate() {
+                            summation.fill(shape, group, x, grad);
+                            summation.put(sums, index > 0);
+                        }
                     }
-                }
-            });
+                },
+            );
     });
     let total = memory::written(dweight.len(), |total| sum_parts(&sums, total));
     let sizes = if is_narrow(shape) { [inputs * kernel, 1] } else { [inputs, kernel] };
@@ -72,7 +75,10 @@ impl Summation {
             let planes = Planes::new(rows, columns, inputs, images);
             let offsets = planes.tap_offsets(inputs);
             let row = 2 * spread(positions / 2);
-            (planes, Source::Taps { values: vec![0; offsets.len().next_multiple_of(TILE) * row], row, offsets })
+            (
+                planes,
+                Source::Taps { values: vec![0; offsets.len().next_multiple_of(TILE) * row], row, offsets },
+            )
         } else {
             let beyond = layout.values().len();
             let length = rows.places() * columns.places() * images * layout.plane() + beyond;
@@ -147,7 +153,13 @@ impl Summation {
         for (index, panel) in self.grads.chunks_exact_mut(panel).enumerate() {
             let first = index * WIDE;
             let count = WIDE.min(self.outputs - first);
-            turn_pairs(&rounded[first * self.positions..], self.positions, [count, self.positions / 2], panel, WIDE);
+            turn_pairs(
+                &rounded[first * self.positions..],
+                self.positions,
+                [count, self.positions / 2],
+                panel,
+                WIDE,
+            );
         }
     }
 
