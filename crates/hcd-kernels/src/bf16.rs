@@ -9,7 +9,7 @@ mod pack;
 mod unit;
 
 pub(crate) use gemm::{Columns, Rows, multiply, multiply_here};
-pub(crate) use pack::{pair_lines, round_line, rounded, turn_pairs};
+pub(crate) use pack::{pair_lines, round, round_line, round_lines, rounded, turn_pairs};
 pub use unit::Unit;
 pub(crate) use unit::{Block, DEEP, Operands, Session, Steps, TILE, WIDE};
 

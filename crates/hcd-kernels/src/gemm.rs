@@ -224,14 +224,23 @@ fn groups<V: Vector, const R: usize, const G: usize>(
     c: &mut [f32],
 ) {
     let width = (G * LANES).min(place.columns - place.column);
-    let mut sums = [[V::splat(0.0); G]; R];
-    for (r, sums) in sums.iter_mut().enumerate() {
-        let start = (place.row + r) * place.columns + place.column;
-        match ends.bias {
-            Bias::There => *sums = load::<V, G>(&c[start..start + width]),
-            Bias::None => {}
-            Bias::Column(bias) => *sums = load::<V, G>(&bias[place.column..][..width]),
-            Bias::Row(bias) => *sums = [V::splat(bias[place.row + r]); G],
+    let first = match ends.bias {
+        Bias::Column(bias) => load::<V, G>(&bias[place.column..][..width]),
+        _ => [V::splat(0.0); G],
+    };
+    let mut sums = [first; R];
+    match ends.bias {
+        Bias::None | Bias::Column(_) => {}
+        Bias::There => {
+            for r in 0..R {
+                let start = (place.row + r) * place.columns + place.column;
+                sums[r] = load::<V, G>(&c[start..start + width]);
+            }
+        }
+        Bias::Row(bias) => {
+            for r in 0..R {
+                sums[r] = [V::splat(bias[place.row + r]); G];
+            }
         }
     }
     for (k, (a, row)) in a.iter().zip(b).enumerate() {
@@ -265,8 +274,9 @@ fn groups<V: Vector, const R: usize, const G: usize>(
 #[inline(always)]
 fn load<V: Vector, const G: usize>(from: &[f32]) -> [V; G] {
     let mut line = [V::splat(0.0); G];
-    for (line, from) in line.iter_mut().zip(from.chunks(LANES)) {
-        *line = V::load_up_to(from);
+    // Places, not iterators over both, which are not always compiled into their caller.
+    for g in 0..G {
+        line[g] = V::load_up_to(&from[g * LANES..from.len().min((g + 1) * LANES)]);
     }
     line
 }

@@ -61,6 +61,27 @@ pub(crate) trait Vector: Copy {
     fn where_positive(self, gate: Self) -> Self;
     /// The sixteen added up.
     fn sum(self) -> f32;
+    /// The first of the sixteen, as many as `to` takes, rounded to 16 bits.
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [u16]) {
+        let mut lanes = [0.0; LANES];
+        self.store(&mut lanes);
+        for (to, lane) in to.iter_mut().zip(lanes) {
+            *to = crate::bf16::round(lane);
+        }
+    }
+    /// Words of two numbers rounded to 16 bits: the low halves of these, the high ones of others.
+    #[inline(always)]
+    fn pair(self, high: Self) -> Self {
+        let (mut low, mut other) = ([0.0; LANES], [0.0; LANES]);
+        self.store(&mut low);
+        high.store(&mut other);
+        for (low, high) in low.iter_mut().zip(other) {
+            let word = u32::from(crate::bf16::round(*low)) | u32::from(crate::bf16::round(high)) << 16;
+            *low = f32::from_bits(word);
+        }
+        Self::load(&low)
+    }
 }
 
 /// Sixteen numbers for any processor.

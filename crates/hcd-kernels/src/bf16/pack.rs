@@ -1,10 +1,13 @@
 //! Rounding f32 to 16 bits, and pairs of such numbers as words.
 
+use crate::copy::Lines;
+use crate::lanes::{LANES, Vector};
 use crate::transpose::transpose;
+use std::ops::Range;
 
 /// The nearest number of 16 bits, ties to even; NaN stays NaN.
 #[inline(always)]
-pub(super) fn round(value: f32) -> u16 {
+pub(crate) fn round(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     if value.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded as u16 }
@@ -17,24 +20,33 @@ pub(crate) fn rounded(values: &[f32]) -> Vec<f32> {
 
 /// Rounds each number.
 pub(crate) fn round_line(from: &[f32], to: &mut [u16]) {
-    round_line_at_level(from, to);
+    assert_eq!(from.len(), to.len(), "bf16: lengths differ");
+    let length = from.len();
+    round_lines(Lines { count: 1, length, from_step: length, to_step: length, stride: 1 }, from, to);
+}
+
+for_each_level! {
+    /// to[i, j] = from[i, j] rounded; the stride is 1.
+    pub(crate) fn round_lines(lines: Lines, from: &[f32], to: &mut [u16]) = round_lines_body
+}
+
+#[inline(always)]
+fn round_lines_body<V: Vector>(lines: Lines, from: &[f32], to: &mut [u16]) {
+    for line in 0..lines.count {
+        let from = &from[line * lines.from_step..][..lines.length];
+        let to = &mut to[line * lines.to_step..][..lines.length];
+        for start in (0..lines.length).step_by(LANES) {
+            let own = start..lines.length.min(start + LANES);
+            V::load_up_to(&from[own.clone()]).store_bf16(&mut to[own]);
+        }
+    }
 }
 
 /// Words of two numbers: the low half of each from `low`, the high half from `high`; 0 where there is none.
 pub(crate) fn pair_lines(low: &[f32], high: &[f32], to: &mut [u32]) {
+    assert!(low.len() == to.len() || low.is_empty(), "bf16: lengths differ");
+    assert!(high.len() == to.len() || high.is_empty(), "bf16: lengths differ");
     pair_lines_at_level(low, high, to);
-}
-
-for_each_level! {
-    fn round_line_at_level(from: &[f32], to: &mut [u16]) = round_line_body
-}
-
-#[inline(always)]
-fn round_line_body<V>(from: &[f32], to: &mut [u16]) {
-    assert_eq!(from.len(), to.len(), "bf16: lengths differ");
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to = round(from);
-    }
 }
 
 for_each_level! {
@@ -42,17 +54,22 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn pair_lines_body<V>(low: &[f32], high: &[f32], to: &mut [u32]) {
-    if high.is_empty() {
-        for (to, &low) in to.iter_mut().zip(low) {
-            *to = u32::from(round(low));
-        }
-        return;
+fn pair_lines_body<V: Vector>(low: &[f32], high: &[f32], to: &mut [u32]) {
+    let length = to.len();
+    // SAFETY: u32 and f32 have one size and alignment, and neither has invalid bits; a vector's store does not look at
+    // them.
+    let to = unsafe { to.align_to_mut::<f32>().1 };
+    for start in (0..length).step_by(LANES) {
+        let own = start..length.min(start + LANES);
+        let (low, high) = (load::<V>(low, own.clone()), load::<V>(high, own.clone()));
+        low.pair(high).store_up_to(&mut to[own]);
     }
-    assert!(low.len() == to.len() && high.len() == to.len(), "bf16: lengths differ");
-    for ((to, &low), &high) in to.iter_mut().zip(low).zip(high) {
-        *to = u32::from(round(low)) | u32::from(round(high)) << 16;
-    }
+}
+
+/// Zeros where there are no numbers at all.
+#[inline(always)]
+fn load<V: Vector>(from: &[f32], own: Range<usize>) -> V {
+    if from.is_empty() { V::splat(0.0) } else { V::load_up_to(&from[own]) }
 }
 
 /// to[pair, row] = numbers 2·pair and 2·pair + 1 of `from`[row].

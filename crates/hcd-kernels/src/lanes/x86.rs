@@ -166,6 +166,38 @@ impl Vector for Avx512 {
         // SAFETY: as above.
         unsafe { _mm512_reduce_add_ps(self.0) }
     }
+
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [u16]) {
+        // SAFETY: as above; writes no more than `to`, since numbers behind the mask are not touched.
+        unsafe {
+            let halves = _mm512_srli_epi32::<16>(rounded(self.0));
+            _mm512_mask_cvtepi32_storeu_epi16(to.as_mut_ptr().cast(), first(to.len()), halves);
+        }
+    }
+
+    #[inline(always)]
+    fn pair(self, high: Self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let low = _mm512_srli_epi32::<16>(rounded(self.0));
+            let high = _mm512_and_si512(rounded(high.0), _mm512_set1_epi32(0xffff_0000_u32 as i32));
+            Self(_mm512_castsi512_ps(_mm512_or_si512(low, high)))
+        }
+    }
+}
+
+/// Bits whose upper halves are those of the nearest numbers of 16 bits, ties to even; NaN stays NaN.
+#[inline(always)]
+fn rounded(x: __m512) -> __m512i {
+    // SAFETY: called by [`Avx512`] alone, and so only where avx512f was detected.
+    unsafe {
+        let bits = _mm512_castps_si512(x);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let near = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+        let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x40_0000));
+        _mm512_mask_mov_epi32(near, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), quiet)
+    }
 }
 
 /// A mask of the first numbers.

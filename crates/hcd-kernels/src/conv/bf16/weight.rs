@@ -4,7 +4,8 @@ use super::super::ConvShape;
 use super::super::grads::{by_output, parts_of};
 use super::super::planes::Planes;
 use super::{is_narrow, spread};
-use crate::bf16::{Block, DEEP, Operands, Session, Steps, TILE, WIDE, round_line, turn_pairs};
+use crate::bf16::{Block, DEEP, Operands, Session, Steps, TILE, WIDE, round_line, round_lines, turn_pairs};
+use crate::copy::Lines;
 use crate::memory;
 use crate::split::sum_parts;
 use rayon::prelude::*;
@@ -143,9 +144,9 @@ impl Summation {
         for (o, rounded) in rounded.chunks_exact_mut(self.positions).enumerate() {
             for (image, grad) in grad.chunks_exact(y_image).enumerate() {
                 let grad = &grad[(group * self.outputs + o) * area..][..area];
-                for (row, grad) in grad.chunks_exact(width).enumerate() {
-                    round_line(grad, &mut rounded[image * plane + row * self.step..][..width]);
-                }
+                let lines =
+                    Lines { count: height, length: width, from_step: width, to_step: self.step, stride: 1 };
+                round_lines(lines, grad, &mut rounded[image * plane..]);
             }
             rounded[used..].fill(0);
         }
