@@ -23,6 +23,8 @@ const BLOCK: usize = 512;
 const TASK: usize = 8 * TALL;
 /// Rows of a panel that are fetched before they are needed.
 const AHEAD: usize = 16;
+/// Steps of the shared axis after which another row of C is fetched.
+const SPREAD: usize = 4;
 /// Rows of a full tile.
 const TALL: usize = 14;
 
@@ -244,6 +246,11 @@ fn groups<V: Vector, const R: usize, const G: usize>(
         }
     }
     for (k, (a, row)) in a.iter().zip(b).enumerate() {
+        // The tile's lines of C are fetched meanwhile, one row after the other: all at once they would wait for each other.
+        if k % SPREAD == 0 && k / SPREAD < R {
+            let start = (place.row + k / SPREAD) * place.columns + place.column;
+            V::prefetch_write(&c[start..start + width]);
+        }
         let ahead = &b[(k + AHEAD).min(b.len() - 1)];
         for g in 0..G {
             V::prefetch(&ahead[group + g]);

@@ -44,6 +44,9 @@ pub(crate) trait Vector: Copy {
     /// Tells the processor that these will be read soon.
     #[inline(always)]
     fn prefetch(_: &Lanes) {}
+    /// Tells the processor that the first 32 of these will be written soon.
+    #[inline(always)]
+    fn prefetch_write(_: &[f32]) {}
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;

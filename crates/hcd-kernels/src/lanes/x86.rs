@@ -90,6 +90,16 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch_write(of: &[f32]) {
+        let start = of.as_ptr();
+        // SAFETY: as above; hints, which read and write nothing, wherever they point.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_ET0>(start.cast());
+            _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(LANES).cast());
+        }
+    }
+
+    #[inline(always)]
     fn prefetch(of: &Lanes) {
         // SAFETY: as above; a hint, which reads nothing.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().cast()) }
