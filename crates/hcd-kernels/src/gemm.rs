@@ -234,14 +234,14 @@ fn groups<V: Vector, const R: usize, const G: usize>(
     match ends.bias {
         Bias::None | Bias::Column(_) => {}
         Bias::There => {
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let start = (place.row + r) * place.columns + place.column;
-                sums[r] = load::<V, G>(&c[start..start + width]);
+                *sums = load::<V, G>(&c[start..start + width]);
             }
         }
         Bias::Row(bias) => {
-            for r in 0..R {
-                sums[r] = [V::splat(bias[place.row + r]); G];
+            for (r, sums) in sums.iter_mut().enumerate() {
+                *sums = [V::splat(bias[place.row + r]); G];
             }
         }
     }

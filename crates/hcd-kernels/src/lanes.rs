@@ -202,9 +202,11 @@ impl Vector for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86;
+mod avx2;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use {avx2::Avx2, avx512::Avx512};
 
 /// Adds up the sixteen, in pairs.
 #[inline(always)]

@@ -14,7 +14,7 @@ fn noise<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
 }
 
 fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().to_vec().unwrap()
+    x.into_data().try_to_vec().unwrap()
 }
 
 /// The largest difference, as a part of the largest number.

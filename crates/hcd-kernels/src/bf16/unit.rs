@@ -5,6 +5,8 @@ mod amx;
 mod avx512;
 
 use crate::Level;
+use crate::lanes::Vector;
+use crate::math::fma;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
@@ -161,7 +163,7 @@ for_each_level! {
 
 /// Two products to a word and column.
 #[inline(always)]
-fn emulated_body<V>(operands: &Operands, steps: &[[usize; 2]], rows: usize, block: &mut Block) {
+fn emulated_body<V: Vector>(operands: &Operands, steps: &[[usize; 2]], rows: usize, block: &mut Block) {
     let halves = |word: u32| [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)];
     for (r, sums) in block.iter_mut().enumerate().take(rows) {
         let row = r / TILE * operands.a_next + r % TILE * operands.a_row;
@@ -173,7 +175,7 @@ fn emulated_body<V>(operands: &Operands, steps: &[[usize; 2]], rows: usize, bloc
                 let [low, high] = [0, 1].map(|half| f32::from_bits(u32::from(a[half]) << 16));
                 for (sum, &word) in sums.iter_mut().zip(b) {
                     let [b_low, b_high] = halves(word);
-                    *sum += low * b_low + high * b_high;
+                    *sum = fma::<V>(high, b_high, fma::<V>(low, b_low, *sum));
                 }
             }
         }

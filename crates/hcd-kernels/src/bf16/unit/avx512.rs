@@ -27,6 +27,9 @@ pub(super) unsafe fn product(operands: &Operands, steps: &[[usize; 2]], rows: us
 }
 
 /// R rows of the block, both halves of each in registers.
+///
+/// # Safety
+/// As of [`product`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn some_rows<const R: usize>(
     operands: &Operands,
@@ -46,11 +49,11 @@ unsafe fn some_rows<const R: usize>(
                 let line = b.add(p * operands.b_row);
                 let low: __m512bh = std::mem::transmute(_mm512_loadu_si512(line.cast()));
                 let high: __m512bh = std::mem::transmute(_mm512_loadu_si512(line.add(WIDE / 2).cast()));
-                for r in 0..R {
+                for (r, sums) in sums.iter_mut().enumerate() {
                     let pair = a.add(r * operands.a_row + 2 * p).cast::<i32>().read_unaligned();
                     let pair: __m512bh = std::mem::transmute(_mm512_set1_epi32(pair));
-                    sums[r][0] = _mm512_dpbf16_ps(sums[r][0], pair, low);
-                    sums[r][1] = _mm512_dpbf16_ps(sums[r][1], pair, high);
+                    sums[0] = _mm512_dpbf16_ps(sums[0], pair, low);
+                    sums[1] = _mm512_dpbf16_ps(sums[1], pair, high);
                 }
             }
         }

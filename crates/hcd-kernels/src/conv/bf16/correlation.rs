@@ -3,9 +3,9 @@
 use super::super::ConvShape;
 use super::super::parts::{Part, Parts};
 use super::super::planes::Planes;
-use super::grid::{Grid, Pixels, Result};
+use super::grid::{Grid, Pixels, Result, Tile};
 use super::{is_narrow, spread};
-use crate::bf16::{Block, DEEP, Rows, Session, Steps, WIDE, pair_lines};
+use crate::bf16::{Block, DEEP, Operands, Rows, Session, Steps, WIDE, pair_lines};
 use crate::lanes::LANES;
 use crate::transpose::transpose;
 use rayon::prelude::*;
@@ -50,34 +50,10 @@ struct Correlation {
 }
 
 impl Correlation {
-    /// Writes the channels of a group from those `pairs`; tiles of images from `images` on are left out.
-    fn run(
-        &self,
-        group: usize,
-        pairs: &[u32],
-        pair_step: usize,
-        steps: &Steps,
-        images: usize,
-        bias: Option<&[f32]>,
-        result: Result,
-        to: &mut [f32],
-    ) {
-        let session = Session::begin();
-        let operands = self.weights[group].with(pairs, pair_step);
-        let mut block: Block = [[0.0; WIDE]; WIDE];
-        for row in (0..self.channels).step_by(WIDE) {
-            let count = WIDE.min(self.channels - row);
-            for tile in self.grid.tiles.iter().take_while(|tile| tile.image < images) {
-                session.product(
-                    &operands,
-                    [self.weights[group].place(row), tile.at],
-                    steps,
-                    count,
-                    &mut block,
-                );
-                self.grid.write(tile, &block, [row, count], bias, result, to);
-            }
-        }
+    /// Writes the channels of a group, from planes of pairs that have all of its channels.
+    fn run(&self, group: usize, pairs: &Pairs, steps: &Steps, output: Output) {
+        let operands = self.weights[group].with(&pairs.values, pairs.step);
+        self.run_tiles(group, &operands, steps, &self.grid.tiles, 0, output);
     }
 
     /// The same from taps that are collected, chunk by chunk, from `planes`.
@@ -86,18 +62,13 @@ impl Correlation {
         group: usize,
         planes: &[f32],
         offsets: &[usize],
-        images: usize,
-        bias: Option<&[f32]>,
-        result: Result,
-        to: &mut [f32],
         taps: &mut Pairs,
+        mut output: Output,
     ) {
-        let session = Session::begin();
-        let mut block: Block = [[0.0; WIDE]; WIDE];
         let steps: Steps =
             (0..offsets.len().div_ceil(DEEP)).map(|step| [step * Rows::STEP, taps.place(step)]).collect();
         let mut tiles = &self.grid.tiles[..];
-        while let Some(first) = tiles.first().filter(|tile| tile.image < images) {
+        while let Some(first) = tiles.first().filter(|tile| tile.image < output.images) {
             let count = tiles.iter().take_while(|tile| tile.at + WIDE <= first.at + CHUNK).count();
             let (chunk, rest) = tiles.split_at(count);
             let length = chunk[count - 1].at + WIDE - first.at;
@@ -108,16 +79,46 @@ impl Correlation {
                 pair_lines(low, high, &mut taps.values[index * taps.step..][..length]);
             }
             let operands = self.weights[group].with(&taps.values, taps.step);
-            for row in (0..self.channels).step_by(WIDE) {
-                let rows = WIDE.min(self.channels - row);
-                for tile in chunk.iter().take_while(|tile| tile.image < images) {
-                    let at = [self.weights[group].place(row), tile.at - first.at];
-                    session.product(&operands, at, &steps, rows, &mut block);
-                    self.grid.write(tile, &block, [row, rows], bias, result, to);
-                }
-            }
+            self.run_tiles(group, &operands, &steps, chunk, first.at, output.again());
             tiles = rest;
         }
+    }
+
+    /// Some tiles, whose positions in the right-hand operand count from `origin`.
+    fn run_tiles(
+        &self,
+        group: usize,
+        operands: &Operands,
+        steps: &Steps,
+        tiles: &[Tile],
+        origin: usize,
+        output: Output,
+    ) {
+        let session = Session::begin();
+        let mut block: Block = [[0.0; WIDE]; WIDE];
+        for row in (0..self.channels).step_by(WIDE) {
+            let count = WIDE.min(self.channels - row);
+            for tile in tiles.iter().take_while(|tile| tile.image < output.images) {
+                let at = [self.weights[group].place(row), tile.at - origin];
+                session.product(operands, at, steps, count, &mut block);
+                self.grid.write(tile, &block, [row, count], output.bias, output.result, output.to);
+            }
+        }
+    }
+}
+
+/// What is written.
+struct Output<'a> {
+    /// Tiles of those behind are left out.
+    images: usize,
+    bias: Option<&'a [f32]>,
+    result: Result,
+    to: &'a mut [f32],
+}
+
+impl Output<'_> {
+    fn again(&mut self) -> Output<'_> {
+        Output { images: self.images, bias: self.bias, result: self.result, to: self.to }
     }
 }
 
@@ -157,7 +158,13 @@ pub(in super::super) fn forward(
                     planes.fill(x, shape, count, group * inputs);
                     let y = &mut y[group * outputs * area..];
                     let (planes, bias) = (planes.values(), bias_of(group));
-                    correlation.run_collected(group, planes, &offsets, count, bias, result, y, taps);
+                    correlation.run_collected(
+                        group,
+                        planes,
+                        &offsets,
+                        taps,
+                        Output { images: count, bias, result, to: y },
+                    );
                 }
             },
         );
@@ -169,16 +176,8 @@ pub(in super::super) fn forward(
         for group in 0..shape.groups {
             words.fill(shape, x, count, group * inputs);
             let y = &mut y[group * outputs * area..];
-            correlation.run(
-                group,
-                &words.pairs.values,
-                words.pairs.step,
-                &steps,
-                count,
-                bias_of(group),
-                result,
-                y,
-            );
+            let output = Output { images: count, bias: bias_of(group), result, to: y };
+            correlation.run(group, &words.pairs, &steps, output);
         }
     });
 }
@@ -303,8 +302,9 @@ pub(in super::super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f3
                 }
                 let dx = &mut dx[group * inputs * in_area..];
                 for job in &jobs {
-                    let (step, count) = (pairs.step, grad.len() / y_image);
-                    job.correlation.run(group, &pairs.values, step, &job.steps, count, None, job.result, dx);
+                    let (images, result) = (grad.len() / y_image, job.result);
+                    let output = Output { images, bias: None, result, to: dx };
+                    job.correlation.run(group, pairs, &job.steps, output);
                 }
             }
         },
