@@ -186,6 +186,7 @@ pub fn weight_grad(
             weight_grad(&shape.single(), &rounded(x), &rounded(grad), dweight, None)
         }
         false if winograd::suits(shape) => winograd::weight_grad(shape, x, grad, dweight),
+        false if pointwise::suits_weight_grad(shape) => pointwise::weight_grad(shape, x, grad, dweight),
         false => grads::weight_grad(shape, x, grad, dweight),
     }
 }
@@ -220,6 +221,7 @@ mod tests {
             shape(5, 1, [6, 9], [5, 6], [1, 1], [1, 1], [0, 0]),
             shape(3, 1, [6, 9], [9, 7], [1, 1], [1, 1], [0, 0]),
             shape(3, 1, [5, 19], [17, 15], [1, 1], [2, 2], [0, 0]),
+            shape(5, 1, [37, 50], [14, 15], [1, 1], [1, 1], [0, 0]),
             shape(2, 1, [3, 4], [30, 31], [7, 7], [2, 2], [3, 3]),
             shape(2, 1, [3, 9], [12, 8], [4, 4], [4, 4], [0, 0]),
             shape(2, 1, [2, 3], [9, 11], [2, 3], [3, 2], [1, 0]),

@@ -2,7 +2,10 @@
 //! Where the stride leaves pixels out, X is first what is left of them.
 
 use super::ConvShape;
+use super::grads::parts_of;
 use crate::gemm::{Activation, Bias, Left, Panels, WIDTH, multiply_here};
+use crate::memory;
+use crate::split::sum_parts;
 use rayon::prelude::*;
 
 /// Whether a convolution is computed so: few of the last panel's columns may be wasted.
@@ -55,6 +58,45 @@ pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &m
             }
         },
     );
+}
+
+/// Pixels of an image from which on the weight's gradient is summed image by image.
+const AREA: usize = 196;
+
+/// Whether the gradient of the weight is computed so: sums are read and written once an image.
+pub(super) fn suits_weight_grad(shape: &ConvShape) -> bool {
+    (shape.kernel, shape.padding, shape.stride, shape.groups) == ([1, 1], [0, 0], [1, 1], 1)
+        && shape.size[0] * shape.size[1] >= AREA
+}
+
+/// See [`super::weight_grad`]: dW = Σ dY·Xᵀ over images, of which X alone is turned.
+pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &mut [f32]) {
+    let area = shape.size[0] * shape.size[1];
+    let (x_image, y_image) = (shape.in_channels * area, shape.out_channels * area);
+    let part = parts_of(shape, dweight.len());
+    let sums = memory::written(shape.images.div_ceil(part) * dweight.len(), |sums| {
+        let parts = x.par_chunks(part * x_image).zip(grad.par_chunks(part * y_image));
+        sums.par_chunks_mut(dweight.len()).zip(parts).for_each_init(
+            || (Panels::default(), Vec::new()),
+            |(panels, scratch), (sums, (x, grad))| {
+                let images = x.chunks_exact(x_image).zip(grad.chunks_exact(y_image));
+                for (index, (x, grad)) in images.enumerate() {
+                    panels.resize(area, shape.in_channels);
+                    panels.turn_in(0, area, x, area);
+                    let before = if index == 0 { Bias::None } else { Bias::There };
+                    multiply_here(
+                        Left::straight(grad, area),
+                        panels,
+                        before,
+                        Activation::None,
+                        scratch,
+                        sums,
+                    );
+                }
+            },
+        );
+    });
+    sum_parts(&sums, dweight);
 }
 
 /// The pixels of an image (channels, H, W) that the stride reads.
