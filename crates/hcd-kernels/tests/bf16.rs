@@ -4,13 +4,7 @@ use hcd_kernels::Precision::Bf16;
 use hcd_kernels::conv::{self, ConvShape};
 use hcd_kernels::gemm::Activation;
 use hcd_kernels::linear::{self, Mix};
-use hcd_kernels::reference::{assert_close, conv as conv_reference, noise, product, rounded};
-
-/// (rows, columns) → (columns, rows)
-fn turned(x: &[f32], columns: usize) -> Vec<f32> {
-    let rows = x.len().checked_div(columns).unwrap_or(0);
-    (0..x.len()).map(|at| x[at % rows * columns + at / rows]).collect()
-}
+use hcd_kernels::reference::{self, assert_close, noise, rounded};
 
 #[test]
 fn linear_layers() {
@@ -25,14 +19,11 @@ fn linear_layers() {
                 linear::input_grad(&grad, &weight, depth, Bf16, &mut dx);
                 linear::weight_grad(&x, &grad, depth, Bf16, &mut dweight);
                 let [x, weight, grad] = [x, weight, grad].map(|values| rounded(&values));
-                let mut expected = product(&x, &weight, [rows, depth, out]);
-                expected.iter_mut().enumerate().for_each(|(at, y)| *y += f64::from(bias[at % out]));
+                let expected = reference::linear(&x, &weight, &bias, &grad);
                 let what = format!("{rows} {depth} {out}");
-                assert_close(&format!("y {what}"), &y, &expected, 1e-5);
-                let expected = product(&grad, &turned(&weight, depth), [rows, out, depth]);
-                assert_close(&format!("dx {what}"), &dx, &expected, 1e-5);
-                let expected = product(&turned(&grad, out), &turned(&x, depth), [out, rows, depth]);
-                assert_close(&format!("dweight {what}"), &dweight, &expected, 1e-5);
+                assert_close(&format!("y {what}"), &y, &expected.y, 1e-5);
+                assert_close(&format!("dx {what}"), &dx, &expected.dx, 1e-5);
+                assert_close(&format!("dweight {what}"), &dweight, &expected.dweight, 1e-5);
             }
         }
     }
@@ -50,20 +41,10 @@ fn mixing_over_tokens() {
     linear::mix_input_grad(&mix, &weight, &grad, &mut dx);
     linear::mix_weight_grad(&mix, &x, &grad, &mut dweight, &mut dbias);
     let [x, weight, grad] = [x, weight, grad].map(|values| rounded(&values));
-    let mut expected_dweight = vec![0.0; dweight.len()];
-    for image in 0..images {
-        let x = &x[image * size..][..size];
-        let grad = &grad[image * mix.out * mix.width..][..mix.out * mix.width];
-        let mut expected = product(&weight, &turned(x, mix.width), [mix.out, mix.tokens, mix.width]);
-        expected.iter_mut().enumerate().for_each(|(at, y)| *y += f64::from(bias[at / mix.width]));
-        assert_close("y", &y[image * mix.out * mix.width..][..mix.out * mix.width], &expected, 1e-5);
-        let weight = turned(&weight, mix.tokens);
-        let expected = product(&weight, &turned(grad, mix.width), [mix.tokens, mix.out, mix.width]);
-        assert_close("dx", &dx[image * size..][..size], &expected, 1e-5);
-        let part = product(grad, x, [mix.out, mix.width, mix.tokens]);
-        expected_dweight.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
-    }
-    assert_close("dweight", &dweight, &expected_dweight, 1e-5);
+    let expected = reference::mix(mix.width, &weight, &x, &bias, &grad);
+    assert_close("y", &y, &expected.y, 1e-5);
+    assert_close("dx", &dx, &expected.dx, 1e-5);
+    assert_close("dweight", &dweight, &expected.dweight, 1e-5);
 }
 
 #[test]
@@ -114,7 +95,7 @@ fn convolutions() {
         conv::weight_grad(&shape, &x, &grad, &mut dweight, None);
         let depthwise = shape.groups == shape.in_channels && shape.groups > 1;
         let [x, weight, grad] = [x, weight, grad].map(|of| if depthwise { of } else { rounded(&of) });
-        let expected = conv_reference(&shape, &x, &weight, &bias, &grad);
+        let expected = reference::conv(&shape, &x, &weight, &bias, &grad);
         assert_close(&format!("y {shape:?}"), &y, &expected.y, 1e-5);
         assert_close(&format!("dx {shape:?}"), &dx, &expected.dx, 1e-5);
         assert_close(&format!("dweight {shape:?}"), &dweight, &expected.dweight, 1e-5);

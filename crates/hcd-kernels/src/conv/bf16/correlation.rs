@@ -21,7 +21,6 @@ fn images_per_task(shape: &ConvShape, area: usize) -> usize {
 }
 
 /// Planes of words, each of two channels.
-#[derive(Default)]
 struct Pairs {
     values: Vec<u32>,
     /// From one pair of channels to the next.
@@ -31,14 +30,19 @@ struct Pairs {
 impl Pairs {
     /// Zeros for `channels`, of which whole steps are read; `length` numbers to a channel, `beyond` of the next one.
     fn new(channels: usize, length: usize, beyond: usize) -> Self {
-        let step = spread(length + beyond);
+        let step = Self::step(length, beyond);
         Self { values: vec![0; channels.next_multiple_of(DEEP) / 2 * step + beyond + 2 * WIDE], step }
     }
 
-    /// Where the numbers of step `index` over channels begin.
-    fn place(&self, index: usize) -> usize {
-        index * DEEP / 2 * self.step
+    /// From one pair of channels to the next, where there are none yet.
+    fn step(length: usize, beyond: usize) -> usize {
+        spread(length + beyond)
     }
+}
+
+/// Where the numbers of step `index` over channels begin, whose pairs lie `pair_step` apart.
+fn place(pair_step: usize, index: usize) -> usize {
+    index * DEEP / 2 * pair_step
 }
 
 /// Products of a weight with planes.
@@ -65,8 +69,9 @@ impl Correlation {
         taps: &mut Pairs,
         mut output: Output,
     ) {
-        let steps: Steps =
-            (0..offsets.len().div_ceil(DEEP)).map(|step| [step * Rows::STEP, taps.place(step)]).collect();
+        let steps: Steps = (0..offsets.len().div_ceil(DEEP))
+            .map(|step| [step * Rows::STEP, place(taps.step, step)])
+            .collect();
         let mut tiles = &self.grid.tiles[..];
         while let Some(first) = tiles.first().filter(|tile| tile.image < output.images) {
             let count = tiles.iter().take_while(|tile| tile.at + WIDE <= first.at + CHUNK).count();
@@ -151,7 +156,7 @@ pub(in super::super) fn forward(
     if narrow {
         let offsets = Planes::new(rows, columns, inputs, images).tap_offsets(inputs);
         return tasks.for_each_init(
-            || (Planes::new(rows, columns, inputs, images), Pairs::new(2 * offsets.len(), CHUNK, 0)),
+            || (Planes::new(rows, columns, inputs, images), Pairs::new(offsets.len(), CHUNK, 0)),
             |(planes, taps), (y, x)| {
                 let count = y.len() / y_image;
                 for group in 0..shape.groups {
@@ -169,17 +174,20 @@ pub(in super::super) fn forward(
             },
         );
     }
-    let empty = || Words::new(shape, images, &layout);
-    let steps = empty().steps(inputs, &layout.tap_offsets(1));
-    tasks.for_each_init(empty, |words, (y, x)| {
-        let count = y.len() / y_image;
-        for group in 0..shape.groups {
-            words.fill(shape, x, count, group * inputs);
-            let y = &mut y[group * outputs * area..];
-            let output = Output { images: count, bias: bias_of(group), result, to: y };
-            correlation.run(group, &words.pairs, &steps, output);
-        }
-    });
+    let [length, beyond] = Words::lengths(shape, images, &layout);
+    let steps = by_tap(inputs, &layout.tap_offsets(1), Pairs::step(length, beyond));
+    tasks.for_each_init(
+        || Words::new(shape, images, &layout),
+        |words, (y, x)| {
+            let count = y.len() / y_image;
+            for group in 0..shape.groups {
+                words.fill(shape, x, count, group * inputs);
+                let y = &mut y[group * outputs * area..];
+                let output = Output { images: count, bias: bias_of(group), result, to: y };
+                correlation.run(group, &words.pairs, &steps, output);
+            }
+        },
+    );
 }
 
 /// Images with margins as [`Pairs`]: (pair, place within the stride, image, plane).
@@ -193,16 +201,16 @@ struct Words {
 impl Words {
     fn new(shape: &ConvShape, images: usize, layout: &Planes) -> Self {
         let [rows, columns] = [shape.axis(0), shape.axis(1)];
-        let beyond = layout.values().len();
-        let length = rows.places() * columns.places() * images * layout.plane();
+        let [length, beyond] = Self::lengths(shape, images, layout);
         let one = || Planes::new(rows, columns, 1, 1);
         let pairs = Pairs::new(shape.in_channels / shape.groups, length, beyond);
         Self { pairs, images, low: one(), high: one() }
     }
 
-    /// Steps over taps and channels, in the order of [`pack_by_tap`].
-    fn steps(&self, channels: usize, offsets: &[usize]) -> Steps {
-        by_tap(channels, offsets, &self.pairs)
+    /// Numbers of a channel, and how far taps reach beyond them.
+    fn lengths(shape: &ConvShape, images: usize, layout: &Planes) -> [usize; 2] {
+        let places = shape.axis(0).places() * shape.axis(1).places();
+        [places * images * layout.plane(), layout.values().len()]
     }
 
     /// Copies the first `images` images' channels from `first` on. Margins are zero from the start.
@@ -229,11 +237,11 @@ impl Words {
     }
 }
 
-/// Steps over taps, and for each over channels.
-fn by_tap(channels: usize, offsets: &[usize], pairs: &Pairs) -> Steps {
+/// Steps over taps, and for each over channels, whose pairs lie `pair_step` apart: the order of [`pack_by_tap`].
+fn by_tap(channels: usize, offsets: &[usize], pair_step: usize) -> Steps {
     let across = channels.div_ceil(DEEP);
     let tap = |(tap, &offset): (usize, &usize)| {
-        (0..across).map(move |step| [(tap * across + step) * Rows::STEP, offset + pairs.place(step)])
+        (0..across).map(move |step| [(tap * across + step) * Rows::STEP, offset + place(pair_step, step)])
     };
     offsets.iter().enumerate().flat_map(tap).collect()
 }
@@ -288,12 +296,13 @@ pub(in super::super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f3
     let images = images_per_task(shape, in_area);
     let parts = Parts::new(shape);
     let beyond = parts.planes(1).len() - parts.plane();
-    let empty = || Pairs::new(outputs, images * parts.plane(), beyond);
+    let length = images * parts.plane();
+    let pair_step = Pairs::step(length, beyond);
     let jobs: Vec<Job> =
-        parts.parts.par_iter().map(|part| Job::new(shape, weight, &parts, part, images, &empty())).collect();
+        parts.parts.par_iter().map(|part| Job::new(shape, weight, &parts, part, images, pair_step)).collect();
     let (x_image, y_image) = (shape.in_channels * in_area, shape.out_channels * area);
     dx.par_chunks_mut(images * x_image).zip(grad.par_chunks(images * y_image)).for_each_init(
-        || (empty(), parts.planes(1), parts.planes(1)),
+        || (Pairs::new(outputs, length, beyond), parts.planes(1), parts.planes(1)),
         |(pairs, low, high), (dx, grad)| {
             for group in 0..shape.groups {
                 for (image, grad) in grad.chunks_exact(y_image).enumerate() {
@@ -347,7 +356,7 @@ impl Job {
         parts: &Parts,
         part: &Part,
         images: usize,
-        pairs: &Pairs,
+        pair_step: usize,
     ) -> Self {
         let (inputs, outputs) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
         let [down, across] = shape.stride;
@@ -359,7 +368,7 @@ impl Job {
         let grid = Grid::new(images, parts.plane(), parts.step(), part.size, pixels);
         Self {
             correlation: Correlation { grid, weights, channels: inputs },
-            steps: by_tap(outputs, &part.offsets, pairs),
+            steps: by_tap(outputs, &part.offsets, pair_step),
             result: Result::of(shape.in_channels, shape.size[0] * shape.size[1], across),
         }
     }
