@@ -64,7 +64,9 @@ fn elementwise(criterion: &mut Criterion) {
     let (mut y, other, length) = (x.clone(), x.clone(), x.len());
     run(criterion, "gelu/forward", 2 * length, || gelu::forward(&x, &mut y));
     run(criterion, "gelu/backward", 3 * length, || gelu::backward(&x, &mut y));
-    run(criterion, "add_relu/forward", 3 * length, || relu::add_forward(&x, &other, &mut y));
+    run(criterion, "add_relu/forward", 3 * length, || {
+        relu::add_forward(Rectifier::Relu, &x, Some(&other), &mut y)
+    });
     run(criterion, "relu/backward", 3 * length, || relu::backward(Rectifier::Relu, &x, &mut y));
 }
 

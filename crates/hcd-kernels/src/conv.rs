@@ -17,7 +17,7 @@ mod planes;
 mod pointwise;
 mod winograd;
 
-use crate::bf16::{Precision, rounded};
+use crate::bf16::{Precision, Unit, rounded};
 use crate::lanes::{Portable, sum_over};
 use planes::Axis;
 use rayon::prelude::*;
@@ -94,6 +94,12 @@ impl ConvShape {
         self.groups > 1 && self.in_channels == self.groups
     }
 
+    /// Whether operands are rounded to 16 bits, forward and backward: as `precision` asks, but for depthwise
+    /// convolutions and those that f32 computes sooner on this processor.
+    pub fn rounds(&self) -> bool {
+        matches!(Way::of(self), Way::Bf16 | Way::Rounded)
+    }
+
     fn check(&self) {
         assert!(
             self.groups > 0
@@ -105,6 +111,36 @@ impl ConvShape {
     }
 }
 
+/// How a convolution is computed, forward and backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Depthwise,
+    /// Numbers of 16 bits.
+    Bf16,
+    /// Numbers rounded to 16 bits and multiplied as those of 32.
+    Rounded,
+    Winograd,
+    Pointwise,
+    Dense,
+}
+
+impl Way {
+    fn of(shape: &ConvShape) -> Self {
+        // Vectors take twice as many numbers of 16 bits, Winograd's method a quarter of the products: where tiles are
+        // not at hand, it is the faster one, and the more exact.
+        let vectors = || Unit::current() == Unit::Avx512Bf16;
+        match shape.precision {
+            _ if shape.is_depthwise() => Way::Depthwise,
+            Precision::Bf16 if vectors() && winograd::suits(shape) => Way::Winograd,
+            Precision::Bf16 if bf16::suits(shape) => Way::Bf16,
+            Precision::Bf16 => Way::Rounded,
+            Precision::F32 if winograd::suits(shape) => Way::Winograd,
+            Precision::F32 if pointwise::suits(shape) => Way::Pointwise,
+            Precision::F32 => Way::Dense,
+        }
+    }
+}
+
 /// # Shapes
 /// `x` (N, C_in, H, W); `weight` (C_out, C_in / groups, k_h, k_w); `bias` (C_out); `y` (N, C_out, H_out, W_out)
 pub fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
@@ -113,18 +149,14 @@ pub fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]
     assert_eq!(weight.len(), shape.weight_len(), "conv::forward: weight is not as in {shape:?}");
     assert_eq!(y.len(), shape.output_len(), "conv::forward: y is not as in {shape:?}");
     assert!(bias.is_none_or(|bias| bias.len() == shape.out_channels), "conv::forward: bias is not (C_out)");
-    match shape.is_depthwise() {
+    match Way::of(shape) {
         _ if y.is_empty() => {}
-        true => depthwise::forward(shape, x, weight, bias, y),
-        false if shape.precision == Precision::Bf16 && bf16::suits(shape) => {
-            bf16::forward(shape, x, weight, bias, y)
-        }
-        false if shape.precision == Precision::Bf16 => {
-            forward(&shape.single(), &rounded(x), &rounded(weight), bias, y)
-        }
-        false if winograd::suits(shape) => winograd::forward(shape, x, weight, bias, y),
-        false if pointwise::suits(shape) => pointwise::forward(shape, x, weight, bias, y),
-        false => dense::forward(shape, x, weight, bias, y),
+        Way::Depthwise => depthwise::forward(shape, x, weight, bias, y),
+        Way::Bf16 => bf16::forward(shape, x, weight, bias, y),
+        Way::Rounded => forward(&shape.single(), &rounded(x), &rounded(weight), bias, y),
+        Way::Winograd => winograd::forward(shape, x, weight, bias, y),
+        Way::Pointwise => pointwise::forward(shape, x, weight, bias, y),
+        Way::Dense => dense::forward(shape, x, weight, bias, y),
     }
 }
 
@@ -137,18 +169,14 @@ pub fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &mut [f32
     assert_eq!(grad.len(), shape.output_len(), "conv::input_grad: grad is not as in {shape:?}");
     assert_eq!(weight.len(), shape.weight_len(), "conv::input_grad: weight is not as in {shape:?}");
     assert_eq!(dx.len(), shape.input_len(), "conv::input_grad: dx is not as in {shape:?}");
-    match shape.is_depthwise() {
+    match Way::of(shape) {
         _ if dx.is_empty() || grad.is_empty() => dx.fill(0.0),
-        true => depthwise::input_grad(shape, grad, weight, dx),
-        false if shape.precision == Precision::Bf16 && bf16::suits(shape) => {
-            bf16::input_grad(shape, grad, weight, dx)
-        }
-        false if shape.precision == Precision::Bf16 => {
-            input_grad(&shape.single(), &rounded(grad), &rounded(weight), dx)
-        }
-        false if winograd::suits(shape) => winograd::input_grad(shape, grad, weight, dx),
-        false if pointwise::suits(shape) => pointwise::input_grad(shape, grad, weight, dx),
-        false => grads::input_grad(shape, grad, weight, dx),
+        Way::Depthwise => depthwise::input_grad(shape, grad, weight, dx),
+        Way::Bf16 => bf16::input_grad(shape, grad, weight, dx),
+        Way::Rounded => input_grad(&shape.single(), &rounded(grad), &rounded(weight), dx),
+        Way::Winograd => winograd::input_grad(shape, grad, weight, dx),
+        Way::Pointwise => pointwise::input_grad(shape, grad, weight, dx),
+        Way::Dense => grads::input_grad(shape, grad, weight, dx),
     }
 }
 
@@ -176,18 +204,14 @@ pub fn weight_grad(
             *sum = planes.map(|plane| sum_over([plane], |[x]: [Portable; 1]| [x])[0]).sum();
         });
     }
-    match shape.is_depthwise() {
+    match Way::of(shape) {
         _ if dweight.is_empty() || grad.is_empty() || x.is_empty() => dweight.fill(0.0),
-        true => depthwise::weight_grad(shape, x, grad, dweight),
-        false if shape.precision == Precision::Bf16 && bf16::suits(shape) => {
-            bf16::weight_grad(shape, x, grad, dweight)
-        }
-        false if shape.precision == Precision::Bf16 => {
-            weight_grad(&shape.single(), &rounded(x), &rounded(grad), dweight, None)
-        }
-        false if winograd::suits(shape) => winograd::weight_grad(shape, x, grad, dweight),
-        false if pointwise::suits_weight_grad(shape) => pointwise::weight_grad(shape, x, grad, dweight),
-        false => grads::weight_grad(shape, x, grad, dweight),
+        Way::Depthwise => depthwise::weight_grad(shape, x, grad, dweight),
+        Way::Bf16 => bf16::weight_grad(shape, x, grad, dweight),
+        Way::Rounded => weight_grad(&shape.single(), &rounded(x), &rounded(grad), dweight, None),
+        Way::Winograd => winograd::weight_grad(shape, x, grad, dweight),
+        Way::Pointwise => pointwise::weight_grad(shape, x, grad, dweight),
+        Way::Dense => grads::weight_grad(shape, x, grad, dweight),
     }
 }
 

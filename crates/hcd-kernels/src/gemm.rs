@@ -85,8 +85,30 @@ pub fn multiply_here(
     }
 }
 
+/// [`multiply_here`] of as many rows, from `first` on, as `c` has.
+pub(crate) fn multiply_rows(
+    a: Left,
+    first: usize,
+    b: &Panels,
+    bias: Bias,
+    activation: Activation,
+    scratch: &mut Vec<f32>,
+    c: &mut [f32],
+) {
+    check_shared(a, b, bias);
+    assert!(
+        c.len().is_multiple_of(b.columns) && first + c.len() / b.columns <= a.rows,
+        "gemm: rows that A lacks"
+    );
+    rows_of(a, first, b, bias, activation, scratch, c);
+}
+
 fn check(a: Left, b: &Panels, bias: Bias, c: &[f32]) {
     assert_eq!(c.len(), a.rows * b.columns, "gemm: the product is not ({}, {})", a.rows, b.columns);
+    check_shared(a, b, bias);
+}
+
+fn check_shared(a: Left, b: &Panels, bias: Bias) {
     assert_eq!(a.depth, b.depth, "gemm: the matrices share no axis");
     match bias {
         Bias::None | Bias::There => {}

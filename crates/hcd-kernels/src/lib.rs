@@ -26,7 +26,7 @@ mod product;
 pub mod reference;
 pub mod relu;
 mod split;
-mod transpose;
+pub mod transpose;
 pub mod update;
 
 pub use bf16::{Precision, Unit};

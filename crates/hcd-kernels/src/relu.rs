@@ -1,4 +1,5 @@
-//! Rectifiers: y = max(x, 0), y = min(max(x, 0), 6), and y = max(a + b, 0) where a residual branch meets its shortcut.
+//! Rectifiers: y = max(x, 0), y = min(max(x, 0), 6), and either, or none, of a + b where a residual branch meets its
+//! shortcut.
 
 use crate::split::CHUNK;
 use rayon::prelude::*;
@@ -68,15 +69,23 @@ pub fn forward(x: &[f32], y: &mut [f32]) {
     });
 }
 
-/// y = max(a + b, 0).
+/// y = a + b, clipped; where `b` is none, y holds it.
 ///
 /// # Shapes
 /// `a`, `b`, `y` of one length
-pub fn add_forward(a: &[f32], b: &[f32], y: &mut [f32]) {
-    assert_eq!((a.len(), b.len()), (y.len(), y.len()), "relu::add_forward: lengths differ");
-    y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK))).for_each(|(y, (a, b))| {
-        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-            *y = relu(a + b);
+pub fn add_forward(rectifier: Rectifier, a: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
+    assert_eq!((a.len(), b.map_or(y.len(), <[f32]>::len)), (y.len(), y.len()), "relu::add_forward: lengths differ");
+    let bounds = rectifier.bounds();
+    y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).enumerate().for_each(|(chunk, (y, a))| match b {
+        Some(b) => {
+            for ((y, &a), &b) in y.iter_mut().zip(a).zip(&b[chunk * CHUNK..]) {
+                *y = clip(a + b, bounds);
+            }
+        }
+        None => {
+            for (y, &a) in y.iter_mut().zip(a) {
+                *y = clip(a + *y, bounds);
+            }
         }
     });
 }
@@ -105,11 +114,14 @@ mod tests {
         for length in [0, 1, 15, 17, CHUNK + 1] {
             let (a, b, grad) = (noise(length, 1), noise(length, 2), noise(length, 3));
             let (mut y, mut sum, mut dx) = (vec![f32::NAN; length], vec![f32::NAN; length], grad.clone());
+            let mut over = b.clone();
             forward(&a, &mut y);
-            add_forward(&a, &b, &mut sum);
+            add_forward(Rectifier::Relu, &a, Some(&b), &mut sum);
+            add_forward(Rectifier::None, &a, None, &mut over);
             backward(Rectifier::Relu, &y, &mut dx);
             for i in 0..length {
                 assert_eq!((y[i], sum[i]), (a[i].max(0.0), (a[i] + b[i]).max(0.0)));
+                assert_eq!(over[i], a[i] + b[i]);
                 assert_eq!(dx[i], if a[i] > 0.0 { grad[i] } else { 0.0 });
             }
         }

@@ -1,6 +1,35 @@
 //! Turning matrices, 16 by 16 numbers at a time in registers.
 
 use crate::lanes::{LANES, Vector};
+use rayon::prelude::*;
+
+/// Numbers that a task turns, about.
+const TASK: usize = 1 << 15;
+
+/// Turns the matrix of each image: to[image, column, row] = from[image, row, column].
+///
+/// # Shapes
+/// `from` (images, rows, columns); `to` (images, columns, rows)
+pub fn each(from: &[f32], [rows, columns]: [usize; 2], to: &mut [f32]) {
+    let image = rows * columns;
+    assert!(
+        from.len() == to.len() && from.len().is_multiple_of(image.max(1)),
+        "transpose::each: {} and {} numbers are not images of ({rows}, {columns})",
+        from.len(),
+        to.len()
+    );
+    if image == 0 {
+        return;
+    }
+    // Some columns of an image each, whole blocks.
+    let task = (TASK / rows).next_multiple_of(LANES).max(LANES);
+    to.par_chunks_mut(image).zip(from.par_chunks(image)).for_each(|(to, from)| {
+        to.par_chunks_mut(task * rows).enumerate().for_each(|(index, to)| {
+            let first = index * task;
+            transpose(&from[first..], columns, rows, to.len() / rows, to, rows);
+        });
+    });
+}
 
 for_each_level! {
     /// to[column, row] = from[row, column].
@@ -73,6 +102,22 @@ fn part<V: Vector>(
 mod tests {
     use super::*;
     use crate::reference::noise;
+
+    #[test]
+    fn each_image_is_turned() {
+        for [images, rows, columns] in
+            [[0, 2, 2], [1, 1, 1], [2, 0, 3], [3, 7, 5], [2, 300, 40], [1, 17, 2500], [2, 3136, 96]]
+        {
+            let from = noise(images * rows * columns, 1);
+            let mut to = vec![f32::NAN; from.len()];
+            each(&from, [rows, columns], &mut to);
+            for (place, &value) in to.iter().enumerate() {
+                let (image, rest) = (place / (rows * columns), place % (rows * columns));
+                let (column, row) = (rest / rows, rest % rows);
+                assert_eq!(value, from[(image * rows + row) * columns + column], "{images} {rows} {columns}");
+            }
+        }
+    }
 
     #[test]
     fn every_number_goes_to_its_place() {

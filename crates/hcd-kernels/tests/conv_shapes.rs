@@ -22,17 +22,15 @@ fn agrees_at(shape: &ConvShape, has_bias: bool) {
     conv::forward(shape, &x, &weight, has_bias.then_some(&bias), &mut y);
     conv::input_grad(shape, &grad, &weight, &mut dx);
     conv::weight_grad(shape, &x, &grad, &mut dweight, Some(&mut dbias));
-    let is_rounded =
-        shape.precision == Precision::Bf16 && (shape.groups == 1 || shape.groups < shape.in_channels);
     let plain = reference::conv(shape, &x, &weight, &bias, &grad);
     // The bias's gradient is no product, and rounds nothing.
     assert_close(&format!("dbias {shape:?}"), &dbias, &plain.dbias, 5e-6);
-    let expected = match is_rounded {
+    let expected = match shape.rounds() {
         true => reference::conv(shape, &rounded(&x), &rounded(&weight), &bias, &rounded(&grad)),
         false => plain,
     };
     // Winograd's transforms, where there are channels enough for them, are sums of their own; so are pairs of products.
-    let scale = if is_rounded || shape.in_channels.min(shape.out_channels) >= 32 { 3.0 } else { 1.0 };
+    let scale = if shape.rounds() || shape.in_channels.min(shape.out_channels) >= 32 { 3.0 } else { 1.0 };
     assert_close(&format!("y {shape:?}"), &y, &expected.y, 2e-6 * scale);
     assert_close(&format!("dx {shape:?}"), &dx, &expected.dx, 2e-6 * scale);
     assert_close(&format!("dweight {shape:?}"), &dweight, &expected.dweight, 5e-6 * scale);

@@ -297,7 +297,7 @@ fn elementwise() {
             let (mut positive, mut sum, mut passed) =
                 (room.empty(length), room.empty(length), room.with(&other));
             relu::forward(&x, &mut positive);
-            relu::add_forward(&x, &other, &mut sum);
+            relu::add_forward(Rectifier::Relu, &x, Some(&other), &mut sum);
             relu::backward(Rectifier::Relu6, &x, &mut passed);
             let rule = Sgd { rate: 0.1, momentum: 0.9, nesterov: true, decay: 1e-3 };
             let (mut velocity, mut value) = (room.with(&other), room.with(&x));

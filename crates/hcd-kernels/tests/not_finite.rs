@@ -384,7 +384,12 @@ fn elementwise() {
     assert_same("gelu'", &slope, &expected.map(|of| of.1));
     assert_same("relu", &positive, &x.map(|x| if x < 0.0 { 0.0 } else { x.into() }));
     let mut sum = empty(3);
-    relu::add_forward(&[f32::NAN, f32::INFINITY, f32::INFINITY], &[0.0, f32::NEG_INFINITY, 1.0], &mut sum);
+    relu::add_forward(
+        Rectifier::Relu,
+        &[f32::NAN, f32::INFINITY, f32::INFINITY],
+        Some(&[0.0, f32::NEG_INFINITY, 1.0]),
+        &mut sum,
+    );
     assert_same("sum", &sum, &[f64::NAN, f64::NAN, f64::INFINITY]);
 }
 

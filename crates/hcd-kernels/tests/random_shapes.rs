@@ -240,7 +240,7 @@ proptest! {
         assert_close("gelu'", &dx, &slopes, 1e-6);
         let (mut sum, mut passed) = (empty(length), grad.clone());
         relu::forward(&x, &mut y);
-        relu::add_forward(&x, &grad, &mut sum);
+        relu::add_forward(Rectifier::Relu, &x, Some(&grad), &mut sum);
         relu::backward(rectifier, &x, &mut passed);
         for i in 0..length {
             assert_eq!([y[i], sum[i]], [x[i].max(0.0), (x[i] + grad[i]).max(0.0)]);

@@ -21,6 +21,8 @@ enum Order<'a> {
     Straight,
     /// Column by column.
     Turned,
+    /// Row by row in each of several images, whose columns follow on each other's: (image, row, column).
+    Joined { columns: usize },
     /// Number (i, k) at starts[i] + offsets[k].
     Runs { starts: &'a [usize], offsets: &'a [usize] },
 }
@@ -38,6 +40,16 @@ impl<'a> Left<'a> {
         let depth = values.len().checked_div(rows).unwrap_or(0);
         assert_eq!(values.len(), rows * depth, "Left: the matrix is not (depth, {rows})");
         Self { values, rows, depth, order: Order::Turned }
+    }
+
+    /// `values` (images, rows, columns) as (rows, images · columns)
+    pub(crate) fn joined(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        let depth = values.len().checked_div(rows).unwrap_or(0);
+        assert!(
+            values.len() == rows * depth && depth.is_multiple_of(columns),
+            "Left: the matrices are not ({rows}, {columns})"
+        );
+        Self { values, rows, depth, order: Order::Joined { columns } }
     }
 
     /// Number (i, k) is `values[starts[i] + offsets[k]]`; fast where many starts follow on the one before. `values`
@@ -79,6 +91,13 @@ impl<'a> Left<'a> {
                 transpose(from, self.rows, length, count, scratch, length);
                 (&scratch[..], length)
             }
+            Order::Joined { columns } => {
+                scratch.clear();
+                let place = |row, k| (k / columns * self.rows + row) * columns + k % columns;
+                let places = rows.flat_map(|row| block.clone().map(move |k| place(row, k)));
+                scratch.extend(places.map(|place| self.values[place]));
+                (&scratch[..], length)
+            }
             Order::Runs { starts, offsets } => {
                 scratch.clear();
                 let places =
@@ -104,7 +123,16 @@ impl<'a> Left<'a> {
             let to = &mut scratch[done * length..][..height * length + LANES];
             let first = rows.start + done;
             match self.order {
-                Order::Straight => self.pack_straight::<V>(first, height, block, to),
+                Order::Straight => {
+                    pack_lines::<V>(
+                        &self.values[first * self.depth + block.start..],
+                        self.depth,
+                        height,
+                        length,
+                        to,
+                    );
+                }
+                Order::Joined { columns } => self.pack_joined::<V>(first, height, columns, block, to),
                 Order::Turned => self.pack_turned::<V>(first, height, block, to),
                 Order::Runs { starts, offsets } => {
                     self.pack_runs::<V>(&starts[first..first + height], &offsets[block.clone()], to);
@@ -115,18 +143,21 @@ impl<'a> Left<'a> {
     }
 
     #[inline(always)]
-    fn pack_straight<V: Vector>(&self, first: usize, height: usize, block: &Range<usize>, to: &mut [f32]) {
-        for done in (0..block.len()).step_by(LANES) {
-            let count = LANES.min(block.len() - done);
-            let mut lines = [V::splat(0.0); LANES];
-            for (r, line) in lines.iter_mut().enumerate().take(height) {
-                *line = V::load_some(&self.values[(first + r) * self.depth + block.start + done..][..count]);
-            }
-            for (k, line) in V::transpose(lines).into_iter().enumerate() {
-                if k < count {
-                    line.store(&mut to[(done + k) * height..].as_chunks_mut().0[0]);
-                }
-            }
+    fn pack_joined<V: Vector>(
+        &self,
+        first: usize,
+        height: usize,
+        columns: usize,
+        block: &Range<usize>,
+        to: &mut [f32],
+    ) {
+        let mut k = block.start;
+        while k < block.end {
+            let (image, column) = (k / columns, k % columns);
+            let count = (columns - column).min(block.end - k);
+            let from = &self.values[(image * self.rows + first) * columns + column..];
+            pack_lines::<V>(from, columns, height, count, &mut to[(k - block.start) * height..]);
+            k += count;
         }
     }
 
@@ -163,6 +194,23 @@ impl<'a> Left<'a> {
                     let run = V::load(&*self.values.as_ptr().add(start + offset).cast());
                     run.store(&mut *to.as_mut_ptr().add(k * height + row).cast());
                 }
+            }
+        }
+    }
+}
+
+/// Turns `height` rows of `count` numbers, each `step` after the one before; whole vectors are written.
+#[inline(always)]
+fn pack_lines<V: Vector>(from: &[f32], step: usize, height: usize, count: usize, to: &mut [f32]) {
+    for done in (0..count).step_by(LANES) {
+        let width = LANES.min(count - done);
+        let mut lines = [V::splat(0.0); LANES];
+        for (r, line) in lines.iter_mut().enumerate().take(height) {
+            *line = V::load_some(&from[r * step + done..][..width]);
+        }
+        for (k, line) in V::transpose(lines).into_iter().enumerate() {
+            if k < width {
+                line.store(&mut to[(done + k) * height..].as_chunks_mut().0[0]);
             }
         }
     }

@@ -89,8 +89,8 @@ impl ConvNextBlock {
     /// `x` (B, C, H, W) → (B, C, H, W)
     fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let branch = self.conv_dw.forward(x.clone()).permute([0, 2, 3, 1]); // (B, H, W, C)
-        let branch = self.mlp.forward(self.norm.forward(branch), pass) * self.gamma.val().unsqueeze::<4>();
-        x + pass.drop_path(branch.permute([0, 3, 1, 2]), self.drop_path)
+        let branch = self.mlp.forward_scaled(self.norm.forward(branch), self.gamma.val(), pass);
+        pass.residual(x, branch.permute([0, 3, 1, 2]), self.drop_path)
     }
 }
 

@@ -90,9 +90,9 @@ impl MixerBlock {
     /// `x` (B, L, D) → (B, L, D)
     fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
         let mixed = self.mlp_tokens.mix(self.norm1.forward(x.clone()), pass); // (B, L, D)
-        let x = x + pass.drop_path(mixed, self.drop_path);
+        let x = pass.residual(x, mixed, self.drop_path);
         let mixed = self.mlp_channels.forward(self.norm2.forward(x.clone()), pass);
-        x + pass.drop_path(mixed, self.drop_path)
+        pass.residual(x, mixed, self.drop_path)
     }
 }
 

@@ -124,11 +124,10 @@ impl ResMlpBlock {
     /// # Shapes
     /// `x` (B, L, D) → (B, L, D)
     fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
-        let scaled = |branch: Tensor<3>, scale: &Param<Tensor<1>>| branch * scale.val().unsqueeze::<3>();
         let mixed = self.linear_tokens.mix(self.norm1.forward(x.clone()), false); // (B, L, D)
-        let x = x + pass.drop_path(scaled(mixed, &self.ls1), self.drop_path);
-        let mixed = self.mlp_channels.forward(self.norm2.forward(x.clone()), pass);
-        x + pass.drop_path(scaled(mixed, &self.ls2), self.drop_path)
+        let x = pass.residual(x, mixed * self.ls1.val().unsqueeze::<3>(), self.drop_path);
+        let mixed = self.mlp_channels.forward_scaled(self.norm2.forward(x.clone()), self.ls2.val(), pass);
+        pass.residual(x, mixed, self.drop_path)
     }
 }
 

@@ -133,9 +133,9 @@ impl SwinBlock {
     /// `x` (B, H, W, C) → (B, H, W, C)
     fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let attended = pass.dropout(self.attn.forward(self.norm1.forward(x.clone())), self.dropout);
-        let x = x + pass.drop_path(attended, self.drop_path);
+        let x = pass.residual(x, attended, self.drop_path);
         let hidden = self.mlp.forward(self.norm2.forward(x.clone()), pass);
-        x + pass.drop_path(hidden, self.drop_path)
+        pass.residual(x, hidden, self.drop_path)
     }
 }
 

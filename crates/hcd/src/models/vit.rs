@@ -120,9 +120,9 @@ impl VitBlock {
         let qkv = self.attn.qkv.forward(self.norm1.forward(x.clone())); // (B, L, 3D)
         let attended = self.attn.proj.forward(attention(qkv, self.attn.heads));
         let attended = pass.dropout(attended, self.dropout);
-        let x = x + pass.drop_path(attended, self.drop_path);
+        let x = pass.residual(x, attended, self.drop_path);
         let hidden = self.mlp.forward(self.norm2.forward(x.clone()), pass);
-        x + pass.drop_path(hidden, self.drop_path)
+        pass.residual(x, hidden, self.drop_path)
     }
 }
 

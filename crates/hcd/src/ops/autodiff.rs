@@ -231,11 +231,16 @@ impl<B: Kernels + KernelGradients, C: CheckpointStrategy> Kernels for Autodiff<B
         record!([node], size, output, |size, grad, _| [Some(B::global_average_backward(grad, size))])
     }
 
-    fn add_relu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn sum(a: FloatTensor<Self>, b: FloatTensor<Self>, rectifier: Rectifier) -> FloatTensor<Self> {
         let ((a, a_node), (b, b_node)) = (a.into_parts(), b.into_parts());
-        let output = B::add_relu(a, b);
-        record!([a_node, b_node], output.clone(), output, |y, grad, _| {
-            let grad = B::add_relu_backward(y, grad);
+        let output = B::sum(a, b, rectifier);
+        // Where nothing was clipped, the gradient needs no output.
+        let clipped = (rectifier == Rectifier::Relu).then(|| output.clone());
+        record!([a_node, b_node], clipped, output, |clipped, grad, _| {
+            let grad = match clipped {
+                Some(y) => B::add_relu_backward(y, grad),
+                None => grad,
+            };
             [Some(grad.clone()), Some(grad)]
         })
     }

@@ -4,7 +4,7 @@
 mod backward;
 
 use super::profile::{Convolution, timed};
-use super::{Kernels, Precision, Windows};
+use super::{Kernels, Precision, Rectifier, Windows};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape};
@@ -14,8 +14,9 @@ use hcd_kernels::gemm::Activation;
 use hcd_kernels::linear::{self, Mix};
 use hcd_kernels::max_pool::{self, PoolShape};
 use hcd_kernels::relu;
-use hcd_kernels::{attention, average, gelu, layer_norm, memory};
+use hcd_kernels::{attention, average, gelu, layer_norm, memory, transpose};
 use std::fmt::Display;
+use std::ops::Range;
 use std::sync::Arc;
 
 impl Kernels for Flex {
@@ -115,9 +116,10 @@ impl Kernels for Flex {
         })
     }
 
-    fn add_relu(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+    fn sum(a: FlexTensor, b: FlexTensor, rectifier: Rectifier) -> FlexTensor {
+        let name = if rectifier == Rectifier::None { "add forward" } else { "add_relu forward" };
         let (a, b) = (contiguous(a), contiguous(b));
-        filled("add_relu forward", 0, a.shape(), |y| relu::add_forward(values(&a), values(&b), y))
+        timed(name, 0, || over(b, |b, y| relu::add_forward(rectifier, values(&a), b, y)))
     }
 }
 
@@ -213,7 +215,39 @@ fn attention_products(qkv: &FlexTensor, windows: &Windows) -> usize {
 
 /// Row-major from the start of its storage; without a copy where it is so already.
 fn contiguous(x: FlexTensor) -> FlexTensor {
-    x.to_contiguous()
+    match turned(x.layout()) {
+        Some(sizes) if x.dtype() == DType::F32 => timed("turn", 0, || {
+            let from = x.layout().start_offset();
+            let from = &x.storage()[from..from + x.shape().num_elements()];
+            written(x.shape(), |y| transpose::each(from, sizes, y))
+        }),
+        _ => x.to_contiguous(),
+    }
+}
+
+/// The rows and columns that lie in memory, where a tensor (B, …, …) is the transpose of a matrix in each of B images:
+/// a map whose channels were moved to its end, or back.
+fn turned(layout: &Layout) -> Option<[usize; 2]> {
+    let (sizes, strides) = (layout.shape(), layout.strides());
+    let rank = layout.num_dims();
+    // Whether some axes lie row by row, the last one's numbers `step` apart.
+    let merge = |axes: Range<usize>, step: usize| {
+        let all: usize = axes.clone().map(|axis| sizes[axis]).product();
+        let mut left = all * step;
+        let fits = axes.into_iter().all(|axis| {
+            left = left.checked_div(sizes[axis]).unwrap_or(0);
+            strides[axis] == left as isize
+        });
+        fits.then_some(all)
+    };
+    if layout.is_contiguous() || rank < 3 || layout.num_elements() == 0 {
+        return None;
+    }
+    (2..rank).find_map(|middle| {
+        let columns = merge(1..middle, 1)?;
+        let rows = merge(middle..rank, columns)?;
+        (sizes[0] == 1 || strides[0] == (rows * columns) as isize).then_some([rows, columns])
+    })
 }
 
 /// What `fill` writes: over `x`, given as none, where nobody else holds it; else into a new tensor.

@@ -32,7 +32,7 @@ pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_gelu, mix};
 pub use max_pool::max_pool2d;
 pub use precision::{Precision, Unit, with_precision};
-pub use relu::add_relu;
+pub use relu::{add, add_relu};
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};
@@ -124,8 +124,8 @@ pub trait Kernels: Backend {
     /// See [`global_average`].
     fn global_average(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// See [`add_relu`].
-    fn add_relu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// See [`add`] and [`add_relu`].
+    fn sum(a: FloatTensor<Self>, b: FloatTensor<Self>, rectifier: Rectifier) -> FloatTensor<Self>;
 }
 
 /// The gradients of [`Kernels`], of first order.
@@ -198,7 +198,7 @@ pub trait KernelGradients: Backend {
     /// Gradient of x, of this height and width.
     fn global_average_backward(grad: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self>;
 
-    /// Gradient of a, and of b, from the output `y`.
+    /// Gradient of a, and of b, from the output `y` of [`add_relu`].
     fn add_relu_backward(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 

@@ -1,8 +1,22 @@
-//! The rectifier where a residual branch meets its shortcut: max(a + b, 0).
+//! Where a residual branch meets its shortcut: a + b, and max(a + b, 0).
 
-use super::{Kernels, has_kernels};
+use super::{Kernels, Rectifier, has_kernels};
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, activation};
+
+/// a + b.
+///
+/// # Shapes
+/// Any, the same for both.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn add<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    match has_kernels(&a) {
+        true => sum(a, b, Rectifier::None),
+        false => a + b,
+    }
+}
 
 /// max(a + b, 0).
 ///
@@ -12,9 +26,13 @@ use burn::tensor::{Tensor, activation};
 /// # Panics
 /// If the shapes differ.
 pub fn add_relu<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    assert_eq!(a.dims(), b.dims(), "add_relu: shapes differ");
-    if !has_kernels(&a) {
-        return activation::relu(a + b);
+    match has_kernels(&a) {
+        true => sum(a, b, Rectifier::Relu),
+        false => activation::relu(a + b),
     }
-    Tensor::from_dispatch(<Dispatch as Kernels>::add_relu(a.into_dispatch(), b.into_dispatch()))
+}
+
+fn sum<const D: usize>(a: Tensor<D>, b: Tensor<D>, rectifier: Rectifier) -> Tensor<D> {
+    assert_eq!(a.dims(), b.dims(), "add: shapes differ");
+    Tensor::from_dispatch(<Dispatch as Kernels>::sum(a.into_dispatch(), b.into_dispatch(), rectifier))
 }

@@ -3,7 +3,7 @@
 use super::support::{assert_close, cases, check, check_differences, noise, numbers};
 use burn::tensor::{DType, Device, Distribution, Tensor, activation};
 use hcd::ops::update::{AdamW, Sgd, adamw, average, sgd};
-use hcd::ops::{add_relu, gelu, layer_norm};
+use hcd::ops::{add, add_relu, gelu, layer_norm};
 use proptest::prelude::*;
 
 fn check_gelu(shape: [usize; 3]) {
@@ -23,10 +23,45 @@ fn check_add_relu(shape: [usize; 3]) {
     });
 }
 
+/// Both summands as they are, and the second one as the transpose of what lies in memory.
+fn check_add(shape: [usize; 3]) {
+    let [images, rows, columns] = shape;
+    check("add", &[shape, shape], 1e-6, &|t| add(t[0].clone(), t[1].clone()), &|t| t[0].clone() + t[1].clone());
+    let turned = |t: &[Tensor<3>]| t[1].clone().swap_dims(1, 2);
+    check(
+        "add of a transpose",
+        &[shape, [images, columns, rows]],
+        1e-6,
+        &|t| add(t[0].clone(), turned(t)),
+        &|t| t[0].clone() + turned(t),
+    );
+}
+
 #[test]
-fn add_relu_is_burns() {
+fn sums_are_burns() {
     for shape in [[1, 1, 1], [3, 7, 11], [5, 33, 129]] {
         check_add_relu(shape);
+        check_add(shape);
+    }
+}
+
+/// Maps whose channels were moved to the end and back, which kernels turn themselves.
+#[test]
+fn moved_channels_are_found() {
+    let device = Device::flex();
+    for [images, channels, height, width] in [[2, 5, 3, 7], [1, 33, 17, 18], [3, 1, 4, 4], [2, 4, 1, 9], [2, 6, 5, 1]]
+    {
+        let count = images * channels * height * width;
+        let x = noise([count], 1, &device).reshape([images, channels, height, width]);
+        let moved = add(Tensor::zeros([images, height, width, channels], &device), x.clone().permute([0, 2, 3, 1]));
+        let back = add(Tensor::zeros(x.dims(), &device), moved.clone().permute([0, 3, 1, 2]));
+        let (x, moved) = (numbers(x), numbers(moved));
+        assert_eq!(numbers(back), x);
+        let area = height * width;
+        for (place, value) in moved.into_iter().enumerate() {
+            let (image, pixel, channel) = (place / (area * channels), place / channels % area, place % channels);
+            assert_eq!(value, x[(image * channels + channel) * area + pixel]);
+        }
     }
 }
 
@@ -34,9 +69,10 @@ proptest! {
     #![proptest_config(cases(64))]
 
     #[test]
-    fn any_gelu_and_add_relu_is_burns(shape in [1..=5usize, 1..=40usize, 1..=130usize]) {
+    fn any_gelu_and_sum_is_burns(shape in [1..=5usize, 1..=40usize, 1..=130usize]) {
         check_gelu(shape);
         check_add_relu(shape);
+        check_add(shape);
     }
 }
 

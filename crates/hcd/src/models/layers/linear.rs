@@ -49,6 +49,18 @@ impl Linear {
         linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 
+    /// What [`Linear::forward`] gives, each number times its own of `scale`.
+    ///
+    /// # Shapes
+    /// `x` (…, in); `scale` (out) → (…, out)
+    pub fn forward_scaled<const D: usize>(&self, x: Tensor<D>, scale: Tensor<1>) -> Tensor<D> {
+        if let Some(y) = self.tallied(x.dims(), &x) {
+            return y;
+        }
+        let weight = self.weight.val() * scale.clone().unsqueeze_dim::<2>(1); // (out, in)
+        linear(x, weight, self.bias.as_ref().map(|bias| bias.val() * scale))
+    }
+
     /// GELU of what [`Linear::forward`] gives.
     ///
     /// # Shapes

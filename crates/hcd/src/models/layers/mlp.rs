@@ -35,6 +35,16 @@ impl Mlp {
         pass.dropout(self.fc2.forward(hidden), self.dropout)
     }
 
+    /// The same, each number times its own of `scale` (layer scale; Touvron et al. 2021): the second layer's weight and
+    /// bias are multiplied in place of its output, which has many times their numbers.
+    ///
+    /// # Shapes
+    /// `x` (…, D); `scale` (D) → (…, D)
+    pub fn forward_scaled<const D: usize>(&self, x: Tensor<D>, scale: Tensor<1>, pass: &mut Pass) -> Tensor<D> {
+        let hidden = pass.dropout(self.fc1.forward_gelu(x), self.dropout); // (…, H)
+        pass.dropout(self.fc2.forward_scaled(hidden, scale), self.dropout)
+    }
+
     /// Over the tokens of each image in place of their numbers.
     ///
     /// # Shapes

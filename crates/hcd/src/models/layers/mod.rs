@@ -15,6 +15,7 @@ pub use linear::Linear;
 pub use mlp::Mlp;
 pub use norm::{BatchNorm2d, LayerNorm};
 
+use crate::ops::add;
 use crate::rng::Stream;
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
@@ -51,6 +52,14 @@ impl Pass<'_> {
         let mut shape = [1; D];
         shape[0] = branch.dims()[0];
         self.drop(branch, rate, shape)
+    }
+
+    /// The sum of `x` and a residual branch of that stochastic depth.
+    ///
+    /// # Shapes
+    /// `x`, `branch` (B, …) → (B, …)
+    pub fn residual<const D: usize>(&mut self, x: Tensor<D>, branch: Tensor<D>, rate: f64) -> Tensor<D> {
+        add(x, self.drop_path(branch, rate))
     }
 
     /// Dropout (Srivastava et al. 2014): zeroes each number with probability `rate`, and scales the kept ones
