@@ -41,6 +41,25 @@ pub(crate) trait Vector: Copy {
     fn transpose(rows: [Self; LANES]) -> [Self; LANES];
     /// Every second number of the 32 that two hold.
     fn every_second(self, next: Self) -> Self;
+    /// Numbers 0 to 7, and 8 to 15, of this and of another by turns.
+    #[inline(always)]
+    fn by_turns(self, other: Self) -> [Self; 2] {
+        let (mut even, mut odd) = ([0.0; LANES], [0.0; LANES]);
+        self.store(&mut even);
+        other.store(&mut odd);
+        let mut both = [[0.0; LANES]; 2];
+        for (i, both) in both.as_flattened_mut().iter_mut().enumerate() {
+            *both = if i % 2 == 0 { even[i / 2] } else { odd[i / 2] };
+        }
+        [Self::load(&both[0]), Self::load(&both[1])]
+    }
+    /// to[2·i] = number i, as many as there are places for; what lies between is neither read nor written.
+    #[inline(always)]
+    fn store_every_second(self, to: &mut [f32]) {
+        let mut values = [0.0; LANES];
+        self.store(&mut values);
+        to.iter_mut().step_by(2).zip(values).for_each(|(to, value)| *to = value);
+    }
     /// Tells the processor that these will be read soon.
     #[inline(always)]
     fn prefetch(_: &Lanes) {}

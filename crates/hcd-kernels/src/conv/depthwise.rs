@@ -10,23 +10,44 @@ use rayon::prelude::*;
 /// Rows whose sums are in registers together.
 const ROWS: usize = 4;
 
+/// Rows that eight rows of a result read through the highest kernel whose columns are taken together.
+const HIGHEST: usize = 8 + 7 - 1;
+
 /// Taps whose sums over pixels are in registers together.
 const TAPS: usize = 9;
 
-/// What a plane is computed from: result[i, j] = Σ_tap weight[tap] · x[offsets[tap] + i·step + j].
-#[derive(Clone, Copy)]
-struct Taps<'a> {
-    x: &'a [f32],
+/// Where taps read: result[i, j] = Σ_tap weight[tap] · x[offsets[tap] + i·step + j].
+struct Taps {
     step: usize,
-    offsets: &'a [usize],
+    offsets: Vec<usize>,
+    /// The first and the last of the offsets.
+    ends: [usize; 2],
+    /// The side of a square of taps that follow on each other, row by row, or all the other way round.
+    side: Option<usize>,
+}
+
+impl Taps {
+    fn new(step: usize, offsets: Vec<usize>) -> Self {
+        let ends = [offsets.iter().min(), offsets.iter().max()].map(|end| *end.unwrap_or(&0));
+        let side = [3, 5, 7].into_iter().find(|&side| {
+            let place = |tap: usize| ends[0] + tap / side * step + tap % side;
+            let forward = offsets.iter().enumerate().all(|(tap, &offset)| offset == place(tap));
+            let backward = offsets.iter().rev().enumerate().all(|(tap, &offset)| offset == place(tap));
+            offsets.len() == side * side && (forward || backward)
+        });
+        Self { step, offsets, ends, side }
+    }
+
+    fn is_backward(&self) -> bool {
+        self.offsets.first() > self.offsets.last()
+    }
 }
 
 /// How the layer reads its input, one plane of a channel at a time.
 struct Reading {
     rows: Axis,
     columns: Axis,
-    /// Where each tap reads.
-    offsets: Vec<usize>,
+    taps: Taps,
     /// Channels of the output to each of the input.
     outputs: usize,
 }
@@ -35,15 +56,12 @@ impl Reading {
     fn new(shape: &ConvShape) -> Self {
         let [rows, columns] = [shape.axis(0), shape.axis(1)];
         let offsets = Planes::new(rows, columns, 1, 1).tap_offsets(1);
-        Self { rows, columns, offsets, outputs: shape.out_channels / shape.groups }
+        let taps = Taps::new(columns.step(), offsets);
+        Self { rows, columns, taps, outputs: shape.out_channels / shape.groups }
     }
 
     fn planes(&self) -> Planes {
         Planes::new(self.rows, self.columns, 1, 1)
-    }
-
-    fn taps<'a>(&'a self, planes: &'a Planes) -> Taps<'a> {
-        Taps { x: planes.values(), step: self.columns.step(), offsets: &self.offsets }
     }
 
     /// Numbers of a channel, of the input and of the output.
@@ -55,7 +73,7 @@ impl Reading {
 /// See [`super::forward`].
 pub(super) fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     let reading = Reading::new(shape);
-    let ([in_area, area], outputs, taps) = (reading.areas(), reading.outputs, reading.offsets.len());
+    let ([in_area, area], outputs, taps) = (reading.areas(), reading.outputs, reading.taps.offsets.len());
     y.par_chunks_mut(outputs * area).zip(x.par_chunks(in_area)).enumerate().for_each_init(
         || reading.planes(),
         |planes, (index, (y, x))| {
@@ -64,7 +82,7 @@ pub(super) fn forward(shape: &ConvShape, x: &[f32], weight: &[f32], bias: Option
             for (o, y) in y.chunks_exact_mut(area).enumerate() {
                 let weight = &weight[(channel + o) * taps..][..taps];
                 let bias = bias.map_or(0.0, |bias| bias[channel + o]);
-                plane(reading.taps(planes), weight, bias, reading.columns.output, y);
+                plane(&reading.taps, planes.values(), weight, bias, reading.columns.output, y);
             }
         },
     );
@@ -78,14 +96,14 @@ pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &m
     let parts = Parts::new(shape);
     let plane_size = parts.plane();
     // For each part: where it reads for each output and tap, and which weights count.
-    let jobs: Vec<(&Part, Vec<usize>, Vec<usize>)> = parts
+    let jobs: Vec<(&Part, Taps, Vec<usize>)> = parts
         .parts
         .iter()
         .map(|part| {
             let each = |places: &[usize], step: usize| {
                 (0..outputs).flat_map(|o| places.iter().map(move |place| o * step + place)).collect()
             };
-            (part, each(&part.offsets, plane_size), each(&part.taps, kernel))
+            (part, Taps::new(parts.step(), each(&part.offsets, plane_size)), each(&part.taps, kernel))
         })
         .collect();
     dx.par_chunks_mut(in_area).zip(grad.par_chunks(outputs * area)).enumerate().for_each_init(
@@ -95,20 +113,20 @@ pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &m
             for (grad, plane) in grad.chunks_exact(area).zip(planes.chunks_mut(plane_size)) {
                 parts.fill(grad, plane);
             }
-            for (part, offsets, places) in &jobs {
+            let alone = jobs.len() == 1;
+            if !alone {
+                result.resize(in_area, 0.0);
+            }
+            let mut done = 0;
+            for (part, taps, places) in &jobs {
                 weights.clear();
                 weights.extend(places.iter().map(|&place| weight[place]));
-                let from = Taps { x: planes, step: parts.step(), offsets };
-                let width = part.size[1];
-                if part.area() == in_area {
-                    plane(from, weights, 0.0, width, dx);
-                    continue;
-                }
-                result.resize(part.area(), 0.0);
-                plane(from, weights, 0.0, width, result);
-                for (i, run) in result.chunks_exact(width).enumerate() {
-                    parts.put(part, [i, 0], run, dx);
-                }
+                let to = if alone { &mut *dx } else { &mut result[done..done + part.area()] };
+                plane(taps, planes, weights, 0.0, part.size[1], to);
+                done += part.area();
+            }
+            if !alone {
+                parts.put_all(result, dx);
             }
         },
     );
@@ -117,7 +135,7 @@ pub(super) fn input_grad(shape: &ConvShape, grad: &[f32], weight: &[f32], dx: &m
 /// See [`super::weight_grad`].
 pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &mut [f32]) {
     let reading = Reading::new(shape);
-    let ([in_area, area], outputs, taps) = (reading.areas(), reading.outputs, reading.offsets.len());
+    let ([in_area, area], outputs, taps) = (reading.areas(), reading.outputs, reading.taps.offsets.len());
     // One channel after the other, so that its sums stay in registers' reach over all images.
     dweight.par_chunks_mut(outputs * taps).enumerate().for_each_init(
         || (reading.planes(), vec![[0.0; LANES]; outputs * taps]),
@@ -128,7 +146,7 @@ pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &
             for (x, grad) in images.zip(grads) {
                 planes.fill_one(x);
                 for (sums, grad) in sums.chunks_exact_mut(taps).zip(grad.chunks_exact(area)) {
-                    correlate(reading.taps(planes), grad, reading.columns.output, sums);
+                    correlate(&reading.taps, planes.values(), grad, reading.columns.output, sums);
                 }
             }
             dweight.iter_mut().zip(&*sums).for_each(|(to, &sums)| *to = sum(sums));
@@ -137,33 +155,116 @@ pub(super) fn weight_grad(shape: &ConvShape, x: &[f32], grad: &[f32], dweight: &
 }
 
 for_each_level! {
-    fn plane(from: Taps, weight: &[f32], bias: f32, width: usize, y: &mut [f32]) = plane_body
+    fn plane(taps: &Taps, x: &[f32], weight: &[f32], bias: f32, width: usize, y: &mut [f32]) = plane_body
 }
 for_each_level! {
-    fn correlate(from: Taps, grad: &[f32], width: usize, sums: &mut [Lanes]) = correlate_body
+    fn correlate(taps: &Taps, x: &[f32], grad: &[f32], width: usize, sums: &mut [Lanes]) = correlate_body
 }
 
 #[inline(always)]
-fn plane_body<V: Vector>(from: Taps, weight: &[f32], bias: f32, width: usize, y: &mut [f32]) {
+fn plane_body<V: Vector>(taps: &Taps, x: &[f32], weight: &[f32], bias: f32, width: usize, y: &mut [f32]) {
     let rows = y.len() / width;
-    let furthest = from.offsets.iter().copied().max().unwrap_or(0);
-    let reach = furthest + (rows - 1) * from.step + width.next_multiple_of(LANES);
-    assert!(reach <= from.x.len() && weight.len() <= from.offsets.len());
-    for (index, y) in y.chunks_mut(ROWS * width).enumerate() {
-        let start = index * ROWS * from.step;
-        match y.len() / width {
-            4 => lines::<V, 4>(from, start, weight, bias, width, y),
-            3 => lines::<V, 3>(from, start, weight, bias, width, y),
-            2 => lines::<V, 2>(from, start, weight, bias, width, y),
-            _ => lines::<V, 1>(from, start, weight, bias, width, y),
+    let reach = taps.ends[1] + (rows - 1) * taps.step + width.next_multiple_of(LANES);
+    assert!(reach <= x.len() && weight.len() == taps.offsets.len());
+    match taps.side {
+        Some(3) => square::<V, 3>(taps, x, weight, bias, width, y),
+        Some(5) => square::<V, 5>(taps, x, weight, bias, width, y),
+        Some(7) => square::<V, 7>(taps, x, weight, bias, width, y),
+        _ => blocks(rows, &[ROWS, 1], |first, count| {
+            let (start, y) = (first * taps.step, &mut y[first * width..]);
+            match count {
+                ROWS => lines::<V, ROWS>(taps, x, start, weight, bias, width, y),
+                _ => lines::<V, 1>(taps, x, start, weight, bias, width, y),
+            }
+        }),
+    }
+}
+
+/// Covers `rows` by blocks of the given heights, the highest that fits first; `f` is given a block's first row and height.
+/// A block may cover rows once more, in place of many low ones.
+#[inline(always)]
+fn blocks(rows: usize, heights: &[usize], mut f: impl FnMut(usize, usize)) {
+    let height = heights.iter().copied().find(|&height| height <= rows).unwrap_or(1);
+    for first in (0..rows).step_by(height) {
+        f(first.min(rows - height), height);
+    }
+}
+
+/// A plane by a kernel of side K, column by column of its taps: what is read of a row serves all rows of the result
+/// that it counts for.
+#[inline(always)]
+fn square<V: Vector, const K: usize>(
+    taps: &Taps,
+    x: &[f32],
+    weight: &[f32],
+    bias: f32,
+    width: usize,
+    y: &mut [f32],
+) {
+    let is_backward = taps.is_backward();
+    let mut columns = [[0.0; K]; K];
+    for (tap, &weight) in weight.iter().enumerate() {
+        let place = if is_backward { K * K - 1 - tap } else { tap };
+        columns[place % K][place / K] = weight;
+    }
+    let rows = y.len() / width;
+    let heights: &[usize] = match V::MANY {
+        // No row twice where sevens do.
+        true if rows.is_multiple_of(7) && !rows.is_multiple_of(8) => &[7],
+        true => &[8, 4, 1],
+        false => &[4, 1],
+    };
+    blocks(rows, heights, |row, height| {
+        let (start, y) = (taps.ends[0] + row * taps.step, &mut y[row * width..]);
+        match height {
+            8 => square_rows::<V, K, 8>(taps, x, start, &columns, bias, width, y),
+            7 => square_rows::<V, K, 7>(taps, x, start, &columns, bias, width, y),
+            4 => square_rows::<V, K, 4>(taps, x, start, &columns, bias, width, y),
+            _ => square_rows::<V, K, 1>(taps, x, start, &columns, bias, width, y),
+        }
+    });
+}
+
+/// R rows of a plane, whose reach [`plane_body`] has checked; `columns` are the kernel's.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn square_rows<V: Vector, const K: usize, const R: usize>(
+    taps: &Taps,
+    x: &[f32],
+    start: usize,
+    columns: &[[f32; K]; K],
+    bias: f32,
+    width: usize,
+    y: &mut [f32],
+) {
+    for j in (0..width).step_by(LANES) {
+        let mut sums = [V::splat(bias); R];
+        for (v, column) in columns.iter().enumerate() {
+            let mut read = [V::splat(0.0); HIGHEST];
+            for (i, read) in read.iter_mut().enumerate().take(R + K - 1) {
+                // SAFETY: row R - 1 of the result reads no further than `reach`, which lies in the slice.
+                *read = V::load(unsafe { &*x.as_ptr().add(start + i * taps.step + v + j).cast() });
+            }
+            for u in 0..K {
+                let weight = V::splat(column[u]);
+                for r in 0..R {
+                    sums[r] = weight.mul_add(read[r + u], sums[r]);
+                }
+            }
+        }
+        let count = LANES.min(width - j);
+        for (r, sum) in sums.into_iter().enumerate() {
+            sum.store_up_to(&mut y[r * width + j..][..count]);
         }
     }
 }
 
 /// R rows of a plane, whose reach [`plane_body`] has checked; they begin to read at `start`.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn lines<V: Vector, const R: usize>(
-    from: Taps,
+    taps: &Taps,
+    x: &[f32],
     start: usize,
     weight: &[f32],
     bias: f32,
@@ -172,11 +273,11 @@ fn lines<V: Vector, const R: usize>(
 ) {
     for j in (0..width).step_by(LANES) {
         let mut sums = [V::splat(bias); R];
-        for (&weight, &offset) in weight.iter().zip(from.offsets) {
+        for (&weight, &offset) in weight.iter().zip(&taps.offsets) {
             let weight = V::splat(weight);
             for (r, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: no further than `reach`, which lies in the slice.
-                let x = unsafe { &*from.x.as_ptr().add(start + offset + r * from.step + j).cast() };
+                let x = unsafe { &*x.as_ptr().add(start + offset + r * taps.step + j).cast() };
                 *sum = weight.mul_add(V::load(x), *sum);
             }
         }
@@ -188,19 +289,19 @@ fn lines<V: Vector, const R: usize>(
 }
 
 #[inline(always)]
-fn correlate_body<V: Vector>(from: Taps, grad: &[f32], width: usize, sums: &mut [Lanes]) {
-    let (chunks, chunk_offsets) = (sums.chunks_mut(TAPS), from.offsets.chunks(TAPS));
+fn correlate_body<V: Vector>(taps: &Taps, x: &[f32], grad: &[f32], width: usize, sums: &mut [Lanes]) {
+    let (chunks, chunk_offsets) = (sums.chunks_mut(TAPS), taps.offsets.chunks(TAPS));
     for (sums, offsets) in chunks.zip(chunk_offsets) {
         // A last group that is not full does its last tap several times.
         let offsets: [usize; TAPS] = std::array::from_fn(|tap| offsets[tap.min(offsets.len() - 1)]);
         let mut lanes = [V::splat(0.0); TAPS];
         for (i, grad) in grad.chunks_exact(width).enumerate() {
-            let start = i * from.step;
+            let start = i * taps.step;
             let (whole, rest) = grad.as_chunks::<LANES>();
             for (j, grad) in whole.iter().enumerate() {
                 let grad = V::load(grad);
                 for tap in 0..TAPS {
-                    let x = &from.x[start + offsets[tap] + j * LANES..];
+                    let x = &x[start + offsets[tap] + j * LANES..];
                     lanes[tap] = grad.mul_add(V::load(&x.as_chunks().0[0]), lanes[tap]);
                 }
             }
@@ -208,7 +309,7 @@ fn correlate_body<V: Vector>(from: Taps, grad: &[f32], width: usize, sums: &mut 
                 let grad = V::load_some(rest);
                 for tap in 0..TAPS {
                     // No more than the pixels: 0 times what lies behind them might not be 0.
-                    let x = &from.x[start + offsets[tap] + whole.len() * LANES..][..rest.len()];
+                    let x = &x[start + offsets[tap] + whole.len() * LANES..][..rest.len()];
                     lanes[tap] = grad.mul_add(V::load_some(x), lanes[tap]);
                 }
             }

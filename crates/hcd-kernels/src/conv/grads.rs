@@ -6,7 +6,7 @@
 
 use super::ConvShape;
 use super::dense::{Room, images_per_task, multiply, put};
-use super::parts::{Part, Parts};
+use super::parts::{Part, Parts, Runs};
 use crate::gemm::{Activation, Bias, Left, Panels, WIDTH, multiply_here};
 use crate::lanes::LANES;
 use crate::memory;
@@ -116,10 +116,8 @@ impl<'a> Job<'a> {
                 let (image, pixel) = ((first + done) / area, (first + done) % area);
                 let at = [pixel / self.part.size[1], pixel % self.part.size[1]];
                 let length = (self.part.size[1] - at[1]).min(count - done);
-                for c in 0..inputs {
-                    let run = &turned[c * count + done..][..length];
-                    parts.put(self.part, at, run, &mut dx[image * step + c * in_area..]);
-                }
+                let runs = Runs { values: &turned[done..], channels: inputs, length, step: count };
+                parts.put(self.part, at, runs, &mut dx[image * step..]);
                 done += length;
             }
         });

@@ -6,7 +6,7 @@
 
 use super::ConvShape;
 use super::planes::Axis;
-use crate::copy::{Lines, copy_lines};
+use crate::copy::{Lines, copy_lines, lines_by_turns, spread_lines};
 use crate::lanes::LANES;
 
 /// One direction of a part.
@@ -138,12 +138,53 @@ impl Parts {
         copy_lines(lines, grad, &mut plane[self.down.before * self.across.step + self.across.before..]);
     }
 
-    /// Writes a run of a part, from its pixel (i, j) on within row i, into a channel of dx (H, W).
-    pub(super) fn put(&self, part: &Part, [i, j]: [usize; 2], run: &[f32], dx: &mut [f32]) {
+    /// Writes a run of a part, from its pixel (i, j) on within row i, into each of some channels of dx (channel, H, W);
+    /// that of a channel lies `step` after the one before.
+    pub(super) fn put(&self, part: &Part, [i, j]: [usize; 2], runs: Runs, dx: &mut [f32]) {
         let start = part.start + i * self.rows.stride * self.columns.input + j * self.columns.stride;
-        let to = dx[start..].iter_mut().step_by(self.columns.stride);
-        to.zip(run).for_each(|(to, &from)| *to = from);
+        let lines = Lines {
+            count: runs.channels,
+            length: runs.length,
+            from_step: runs.step,
+            to_step: self.rows.input * self.columns.input,
+            stride: self.columns.stride,
+        };
+        spread_lines(lines, runs.values, &mut dx[start..]);
     }
+
+    /// Writes all parts, whose pixels follow on each other in `values`, into a channel of dx (H, W).
+    pub(super) fn put_all(&self, mut values: &[f32], dx: &mut [f32]) {
+        let to_step = self.rows.stride * self.columns.input;
+        // The parts of the same rows.
+        let across = if self.columns.stride == 2 && self.columns.input > 1 { 2 } else { 1 };
+        for parts in self.parts.chunks_exact(across) {
+            let [count, length] = parts[0].size;
+            let (first, rest) = values.split_at(parts[0].area());
+            if across == 1 {
+                values = rest;
+                let lines = Lines { count, length, from_step: length, to_step, stride: self.columns.stride };
+                spread_lines(lines, first, &mut dx[parts[0].start..]);
+                continue;
+            }
+            let (second, rest) = rest.split_at(parts[1].area());
+            values = rest;
+            let other = parts[1].size[1];
+            // Which of the two has the first column depends on the padding.
+            match parts[0].start < parts[1].start {
+                true => lines_by_turns(count, [length, other], first, second, &mut dx[parts[0].start..], to_step),
+                false => lines_by_turns(count, [other, length], second, first, &mut dx[parts[1].start..], to_step),
+            }
+        }
+    }
+}
+
+/// A run of pixels in each of some channels.
+pub(super) struct Runs<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) channels: usize,
+    pub(super) length: usize,
+    /// From one channel's to the next.
+    pub(super) step: usize,
 }
 
 impl Part {

@@ -68,22 +68,60 @@ pub(super) struct Planes {
     rows: Axis,
     columns: Axis,
     images: usize,
+    /// Numbers of one plane of one image.
+    plane: usize,
+    /// How a channel of an image is copied.
+    fills: Vec<Fill>,
     values: Vec<f32>,
+}
+
+/// What of a channel lies at a place within the stride.
+struct Fill {
+    /// Where it begins, in the channel and in the planes.
+    from: usize,
+    to: usize,
+    lines: Lines,
 }
 
 impl Planes {
     pub(super) fn new(rows: Axis, columns: Axis, channels: usize, images: usize) -> Self {
-        let planes = Self { rows, columns, images, values: Vec::new() };
+        let plane = rows.step() * columns.step();
+        let planes = Self { rows, columns, images, plane, fills: Vec::new(), values: Vec::new() };
         // Taps reach beyond the last row by the margins that rows and planes share, and vectors beyond that.
         let shared = [rows, columns].map(|axis| axis.reach() - axis.step());
         let slack = shared[0] * columns.step() + shared[1] + 2 * LANES;
         let length = channels * planes.channel() + slack;
-        Self { values: vec![0.0; length], ..planes }
+        Self { values: vec![0.0; length], fills: planes.fills(), ..planes }
+    }
+
+    fn fills(&self) -> Vec<Fill> {
+        let (rows, columns) = (self.rows, self.columns);
+        let places = (0..rows.places()).flat_map(|a| (0..columns.places()).map(move |b| (a, b)));
+        let fill = |(a, b): (usize, usize)| {
+            let (down, across) = (rows.inside(a), columns.inside(b));
+            if down.is_empty() || across.is_empty() {
+                return None;
+            }
+            let row = down.start * rows.stride + a - rows.padding;
+            let start = (a * columns.places() + b) * self.place();
+            Some(Fill {
+                from: row * columns.input + across.start * columns.stride + b - columns.padding,
+                to: start + down.start * columns.step() + across.start,
+                lines: Lines {
+                    count: down.len(),
+                    length: across.len(),
+                    from_step: rows.stride * columns.input,
+                    to_step: columns.step(),
+                    stride: columns.stride,
+                },
+            })
+        };
+        places.filter_map(fill).collect()
     }
 
     /// Numbers of one plane of one image.
     pub(super) fn plane(&self) -> usize {
-        self.rows.step() * self.columns.step()
+        self.plane
     }
 
     /// Numbers of one place of one channel, all images.
@@ -142,26 +180,8 @@ impl Planes {
     }
 
     fn fill_plane(&mut self, first: usize, x: &[f32]) {
-        let (rows, columns) = (self.rows, self.columns);
-        for a in 0..rows.places() {
-            for b in 0..columns.places() {
-                let start = first + (a * columns.places() + b) * self.place();
-                let (down, across) = (rows.inside(a), columns.inside(b));
-                if down.is_empty() || across.is_empty() {
-                    continue;
-                }
-                let row = down.start * rows.stride + a - rows.padding;
-                let from = &x[row * columns.input + across.start * columns.stride + b - columns.padding..];
-                let to = &mut self.values[start + down.start * columns.step() + across.start..];
-                let lines = Lines {
-                    count: down.len(),
-                    length: across.len(),
-                    from_step: rows.stride * columns.input,
-                    to_step: columns.step(),
-                    stride: columns.stride,
-                };
-                copy_lines(lines, from, to);
-            }
+        for fill in &self.fills {
+            copy_lines(fill.lines, &x[fill.from..], &mut self.values[first + fill.to..]);
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::ConvShape;
 use super::grads::parts_of;
 use crate::bf16::Precision;
-use crate::copy::{Lines, copy_lines};
+use crate::copy::{Lines, copy_lines, spread_lines};
 use crate::gemm::{Activation, Bias, Left, Panels, WIDTH, multiply, multiply_here, multiply_rows};
 use crate::split::sum_parts;
 use crate::transpose::transpose;
@@ -205,13 +205,10 @@ impl Maps {
                 copy_lines(lines, from, to);
                 continue;
             }
-            for (channel, to) in to.chunks_exact_mut(self.plane).take(count).enumerate() {
-                to.fill(0.0);
-                let runs = from[channel * from_step..].chunks_exact(length);
-                for (&start, run) in self.starts.iter().zip(runs) {
-                    let to = to[start..].iter_mut().step_by(self.stride);
-                    to.zip(run).for_each(|(to, &value)| *to = value);
-                }
+            to[..count * self.plane].fill(0.0);
+            for (run, &start) in self.starts.iter().enumerate() {
+                let lines = Lines { count, length, from_step, to_step: self.plane, stride: self.stride };
+                spread_lines(lines, &from[run * length..], &mut to[start..]);
             }
         }
     }

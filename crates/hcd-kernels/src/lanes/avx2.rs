@@ -69,6 +69,12 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn by_turns(self, other: Self) -> [Self; 2] {
+        let [low, high] = [(self.0, other.0), (self.1, other.1)].map(|(a, b)| by_turns8(a, b));
+        [Self(low[0], low[1]), Self(high[0], high[1])]
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: as above.
         unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
@@ -193,5 +199,15 @@ fn every_second8(a: __m256, b: __m256) -> __m256 {
     unsafe {
         let pairs = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
         _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(pairs))
+    }
+}
+
+/// The numbers of two vectors by turns.
+#[inline(always)]
+fn by_turns8(a: __m256, b: __m256) -> [__m256; 2] {
+    // SAFETY: called by [`Avx2`] alone, and so only where avx2 was detected.
+    unsafe {
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
     }
 }

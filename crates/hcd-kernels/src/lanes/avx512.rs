@@ -90,6 +90,32 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn by_turns(self, other: Self) -> [Self; 2] {
+        // SAFETY: as above.
+        unsafe {
+            let low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+            let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+            [low, high].map(|places| Self(_mm512_permutex2var_ps(self.0, places, other.0)))
+        }
+    }
+
+    #[inline(always)]
+    fn store_every_second(self, to: &mut [f32]) {
+        let count = to.len().div_ceil(2).min(LANES);
+        // Bits 0, 2, … of as many numbers.
+        let places = 0x5555_5555_u32 & u32::MAX.checked_shr(32 - 2 * count as u32).unwrap_or(0);
+        // SAFETY: as above; place 2·i is within `to` for each i below `count`, and no other is touched.
+        unsafe {
+            let halves = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+            let doubled = |first: i32| {
+                _mm512_permutexvar_ps(_mm512_add_epi32(halves, _mm512_set1_epi32(first)), self.0)
+            };
+            _mm512_mask_storeu_ps(to.as_mut_ptr(), places as u16, doubled(0));
+            _mm512_mask_storeu_ps(to.as_mut_ptr().wrapping_add(LANES), (places >> 16) as u16, doubled(8));
+        }
+    }
+
+    #[inline(always)]
     fn prefetch_write(of: &[f32]) {
         let start = of.as_ptr();
         // SAFETY: as above; hints, which read and write nothing, wherever they point.
