@@ -137,7 +137,9 @@ mod tests {
 
     #[test]
     fn lines_take_turns() {
-        for [even_width, odd_width] in [[1, 0], [1, 1], [8, 7], [8, 8], [16, 16], [17, 16], [16, 15], [40, 40]] {
+        for [even_width, odd_width] in
+            [[1, 0], [1, 1], [8, 7], [8, 8], [16, 16], [17, 16], [16, 15], [40, 40]]
+        {
             let (count, to_step) = (3, even_width + odd_width + 2);
             let (even, odd) = (noise(count * even_width, 1), noise(count * odd_width, 2));
             let mut to = vec![7.0; count * to_step];

@@ -74,7 +74,11 @@ pub fn forward(x: &[f32], y: &mut [f32]) {
 /// # Shapes
 /// `a`, `b`, `y` of one length
 pub fn add_forward(rectifier: Rectifier, a: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
-    assert_eq!((a.len(), b.map_or(y.len(), <[f32]>::len)), (y.len(), y.len()), "relu::add_forward: lengths differ");
+    assert_eq!(
+        (a.len(), b.map_or(y.len(), <[f32]>::len)),
+        (y.len(), y.len()),
+        "relu::add_forward: lengths differ"
+    );
     let bounds = rectifier.bounds();
     y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).enumerate().for_each(|(chunk, (y, a))| match b {
         Some(b) => {

@@ -171,8 +171,12 @@ impl Parts {
             let other = parts[1].size[1];
             // Which of the two has the first column depends on the padding.
             match parts[0].start < parts[1].start {
-                true => lines_by_turns(count, [length, other], first, second, &mut dx[parts[0].start..], to_step),
-                false => lines_by_turns(count, [other, length], second, first, &mut dx[parts[1].start..], to_step),
+                true => {
+                    lines_by_turns(count, [length, other], first, second, &mut dx[parts[0].start..], to_step)
+                }
+                false => {
+                    lines_by_turns(count, [other, length], second, first, &mut dx[parts[1].start..], to_step)
+                }
             }
         }
     }

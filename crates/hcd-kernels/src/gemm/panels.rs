@@ -60,9 +60,14 @@ impl Panels {
         let depth = x.len().checked_div(columns).unwrap_or(0);
         assert_eq!(x.len(), depth * columns, "Panels: the matrix is not (depth, {columns})");
         self.resize(depth, columns);
-        for (index, panel) in self.values.chunks_mut((depth * WIDTH).max(1)).enumerate() {
-            let first = index * WIDTH;
-            copy_columns(x, columns, first..columns.min(first + WIDTH), panel);
+        let (whole, rest) = (columns / WIDTH, columns % WIDTH);
+        // Row by row, as the numbers lie, so that they are fetched ahead.
+        for (k, row) in x.chunks_exact(columns.max(1)).enumerate() {
+            let lines =
+                Lines { count: whole, length: WIDTH, from_step: WIDTH, to_step: depth * WIDTH, stride: 1 };
+            copy_lines(lines, row, &mut self.values[k * WIDTH..]);
+            let to = (whole * depth + k) * WIDTH;
+            self.values[to..to + rest].copy_from_slice(&row[whole * WIDTH..]);
         }
     }
 

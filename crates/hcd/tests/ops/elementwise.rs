@@ -26,7 +26,9 @@ fn check_add_relu(shape: [usize; 3]) {
 /// Both summands as they are, and the second one as the transpose of what lies in memory.
 fn check_add(shape: [usize; 3]) {
     let [images, rows, columns] = shape;
-    check("add", &[shape, shape], 1e-6, &|t| add(t[0].clone(), t[1].clone()), &|t| t[0].clone() + t[1].clone());
+    check("add", &[shape, shape], 1e-6, &|t| add(t[0].clone(), t[1].clone()), &|t| {
+        t[0].clone() + t[1].clone()
+    });
     let turned = |t: &[Tensor<3>]| t[1].clone().swap_dims(1, 2);
     check(
         "add of a transpose",
@@ -49,17 +51,20 @@ fn sums_are_burns() {
 #[test]
 fn moved_channels_are_found() {
     let device = Device::flex();
-    for [images, channels, height, width] in [[2, 5, 3, 7], [1, 33, 17, 18], [3, 1, 4, 4], [2, 4, 1, 9], [2, 6, 5, 1]]
+    for [images, channels, height, width] in
+        [[2, 5, 3, 7], [1, 33, 17, 18], [3, 1, 4, 4], [2, 4, 1, 9], [2, 6, 5, 1]]
     {
         let count = images * channels * height * width;
         let x = noise([count], 1, &device).reshape([images, channels, height, width]);
-        let moved = add(Tensor::zeros([images, height, width, channels], &device), x.clone().permute([0, 2, 3, 1]));
+        let moved =
+            add(Tensor::zeros([images, height, width, channels], &device), x.clone().permute([0, 2, 3, 1]));
         let back = add(Tensor::zeros(x.dims(), &device), moved.clone().permute([0, 3, 1, 2]));
         let (x, moved) = (numbers(x), numbers(moved));
         assert_eq!(numbers(back), x);
         let area = height * width;
         for (place, value) in moved.into_iter().enumerate() {
-            let (image, pixel, channel) = (place / (area * channels), place / channels % area, place % channels);
+            let (image, pixel, channel) =
+                (place / (area * channels), place / channels % area, place % channels);
             assert_eq!(value, x[(image * channels + channel) * area + pixel]);
         }
     }

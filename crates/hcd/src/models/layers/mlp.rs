@@ -40,7 +40,12 @@ impl Mlp {
     ///
     /// # Shapes
     /// `x` (…, D); `scale` (D) → (…, D)
-    pub fn forward_scaled<const D: usize>(&self, x: Tensor<D>, scale: Tensor<1>, pass: &mut Pass) -> Tensor<D> {
+    pub fn forward_scaled<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        scale: Tensor<1>,
+        pass: &mut Pass,
+    ) -> Tensor<D> {
         let hidden = pass.dropout(self.fc1.forward_gelu(x), self.dropout); // (…, H)
         pass.dropout(self.fc2.forward_scaled(hidden, scale), self.dropout)
     }
