@@ -66,8 +66,10 @@ impl Panels {
             let lines =
                 Lines { count: whole, length: WIDTH, from_step: WIDTH, to_step: depth * WIDTH, stride: 1 };
             copy_lines(lines, row, &mut self.values[k * WIDTH..]);
-            let to = (whole * depth + k) * WIDTH;
-            self.values[to..to + rest].copy_from_slice(&row[whole * WIDTH..]);
+            if rest > 0 {
+                let to = (whole * depth + k) * WIDTH;
+                self.values[to..to + rest].copy_from_slice(&row[whole * WIDTH..]);
+            }
         }
     }
 
