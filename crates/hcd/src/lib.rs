@@ -55,7 +55,7 @@
 //!             recipe,
 //!         })
 //!     };
-//!     let common = "data = { path = 'in memory' }\n train = { epochs = 4, batch_size = 20 }\n";
+//!     let common = "data = { path = 'in memory' }\n train = { epochs = 6, batch_size = 20 }\n";
 //!
 //!     // The teacher: a small Swin transformer, from labels.
 //!     let swin = "[model]\n name = 'swin_small_patch2'\n width = 8\n depths = [1, 1]\n heads = [1, 2]\n \
@@ -65,7 +65,8 @@
 //!     let expert = Loaded { network: expert.network, card: lesson.card("from labels".to_owned()), notes: Vec::new() };
 //!
 //!     // The student: a small ResNet, from the teacher.
-//!     let resnet = "[student]\n name = 'resnet10_small'\n widths = [4, 8, 8, 16]";
+//!     let resnet = "[student]\n name = 'resnet10_small'\n widths = [4, 8, 8, 16]\n \
+//!                   [optimizer]\n name = 'adamw'\n lr = 1e-2";
 //!     let lesson = prepare(&format!("{common}{resnet}"))?;
 //!     let mut teacher = Live::new(expert, &lesson.normalization, &device);
 //!     let method = MethodConfig::of_name("hcd").expect("a method of this library");
@@ -76,7 +77,7 @@
 //!     let normalization = &lesson.normalization;
 //!     let result = hcd::eval::evaluate(&student.network, &lesson.test, normalization, &device, &mut |_| {})?;
 //!     println!("{} parameters, {:.1} % of test images", student.network.learned_count(), result.top1);
-//!     assert!(student.history.epochs[3].loss < student.history.epochs[0].loss);
+//!     assert!(student.history.epochs[5].loss < student.history.epochs[0].loss);
 //!     Ok(())
 //! }
 //! ```
