@@ -1,7 +1,8 @@
 //! The mean of each plane of a map: global average pooling.
 
-use crate::lanes::{Vector, sum_over};
+use crate::lanes::Vector;
 use crate::split::CHUNK;
+use crate::sums::{Plain, sum_over};
 use rayon::prelude::*;
 
 /// # Shapes
@@ -31,7 +32,7 @@ for_each_level! {
 #[inline(always)]
 fn means_body<V: Vector>(area: usize, x: &[f32], y: &mut [f32]) {
     for (y, x) in y.iter_mut().zip(x.chunks_exact(area)) {
-        let [sum] = sum_over([x], |[x]: [V; 1]| [x]);
+        let [sum] = sum_over::<V, 1, 1>([x], Plain);
         *y = sum / area as f32;
     }
 }

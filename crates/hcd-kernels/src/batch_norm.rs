@@ -7,10 +7,11 @@
 //! weight · rstd · grad where the statistics were given. Planes' means and squares are put together by Chan's formula,
 //! so x is read once and nothing cancels.
 
-use crate::lanes::{Vector, sum_over};
+use crate::lanes::{LANES, Vector};
 use crate::math::fma;
-use crate::relu::{Rectifier, clip, clip_gradient};
+use crate::relu::{Rectifier, clip};
 use crate::split::CHUNK;
+use crate::sums::{Plain, Squares, Terms, sum_over};
 use rayon::prelude::*;
 
 /// The sizes of a batch and what is done to it.
@@ -236,13 +237,9 @@ fn moments_body<V: Vector>(norm: &BatchNorm, x: &[f32], channel: usize, mean: &m
     let (mut count, mut total_mean, mut squares) = (0.0, 0.0, 0.0);
     for image in x.chunks_exact(norm.image()) {
         let plane = &image[channel * norm.area..(channel + 1) * norm.area];
-        let [sum] = sum_over([plane], |[x]: [V; 1]| [x]);
+        let [sum] = sum_over::<V, 1, 1>([plane], Plain);
         let plane_mean = sum / norm.area as f32;
-        let centre = V::splat(plane_mean);
-        let [plane_squares] = sum_over([plane], |[x]: [V; 1]| {
-            let centred = x.sub(centre);
-            [centred.mul(centred)]
-        });
+        let [plane_squares] = sum_over([plane], Squares(V::splat(plane_mean)));
         let difference = plane_mean as f64 - total_mean;
         squares += plane_squares as f64 + difference * difference * count * area / (count + area);
         count += area;
@@ -291,6 +288,48 @@ fn scale_body<V: Vector>(
     }
 }
 
+/// What of y's gradient passes the clipping, of which x tells.
+#[derive(Clone, Copy)]
+struct Passed<V> {
+    factor: V,
+    shift: V,
+    low: V,
+    high: V,
+}
+
+impl<V: Vector> Passed<V> {
+    #[inline(always)]
+    fn new(norm: &BatchNorm, channel: &Channel) -> Self {
+        let [low, high] = norm.rectifier.gradient_bounds();
+        Self {
+            factor: V::splat(channel.factor),
+            shift: V::splat(channel.shift),
+            low: V::splat(low),
+            high: V::splat(high),
+        }
+    }
+
+    #[inline(always)]
+    fn of(&self, x: V, grad: V) -> V {
+        let y = x.mul_add(self.factor, self.shift);
+        grad.where_positive(y.sub(self.low)).where_positive(self.high.sub(y))
+    }
+}
+
+/// The gradient that passes, and that times x − centre.
+struct Products<V> {
+    passed: Passed<V>,
+    centre: V,
+}
+
+impl<V: Vector> Terms<V, 2, 2> for Products<V> {
+    #[inline(always)]
+    fn of(&self, [x, grad]: [V; 2]) -> [V; 2] {
+        let grad = self.passed.of(x, grad);
+        [grad, grad.mul(x.sub(self.centre))]
+    }
+}
+
 #[inline(always)]
 fn sums_body<V: Vector>(
     norm: &BatchNorm,
@@ -301,29 +340,18 @@ fn sums_body<V: Vector>(
     dweight: &mut f32,
     dbias: &mut f32,
 ) {
-    let [centre, factor, shift] = [channel.mean, channel.factor, channel.shift].map(V::splat);
-    let [low, high] = norm.rectifier.gradient_bounds().map(V::splat);
+    let passed = Passed::<V>::new(norm, channel);
+    let centre = V::splat(channel.mean);
     let (mut products, mut total) = (0.0f64, 0.0f64);
     for (x, grad) in x.chunks_exact(norm.image()).zip(grad.chunks_exact(norm.image())) {
         let x = &x[index * norm.area..(index + 1) * norm.area];
         let grad = &grad[index * norm.area..(index + 1) * norm.area];
-        let [grads, with_x] = sum_over([x, grad], |[x, grad]: [V; 2]| {
-            let y = x.mul_add(factor, shift);
-            let grad = grad.where_positive(y.sub(low)).where_positive(high.sub(y));
-            [grad, grad.mul(x.sub(centre))]
-        });
+        let [grads, with_x] = sum_over([x, grad], Products { passed, centre });
         total += grads as f64;
         products += with_x as f64;
     }
     *dweight = (products * channel.rstd as f64) as f32;
     *dbias = total as f32;
-}
-
-#[inline(always)]
-fn input_grad<V: Vector>(channel: &Channel, bounds: [f32; 2], x: f32, grad: f32) -> f32 {
-    let normal = (x - channel.mean) * channel.rstd;
-    let grad = clip_gradient(fma::<V>(x, channel.factor, channel.shift), bounds, grad);
-    channel.factor * fma::<V>(-normal, channel.mean_product, grad - channel.mean_grad)
 }
 
 /// Planes from the one numbered `first`.
@@ -336,20 +364,25 @@ fn backward_body<V: Vector>(
     grad: Option<&[f32]>,
     dx: &mut [f32],
 ) {
-    let (area, bounds) = (norm.area, norm.rectifier.gradient_bounds());
+    let area = norm.area;
     for (index, (dx, x)) in dx.chunks_exact_mut(area).zip(x.chunks_exact(area)).enumerate() {
-        let channel = channels[(first + index) % channels.len()];
-        match grad.map(|grad| &grad[index * area..][..area]) {
-            Some(grad) => {
-                for ((dx, &x), &grad) in dx.iter_mut().zip(x).zip(grad) {
-                    *dx = input_grad::<V>(&channel, bounds, x, grad);
-                }
-            }
-            None => {
-                for (dx, &x) in dx.iter_mut().zip(x) {
-                    *dx = input_grad::<V>(&channel, bounds, x, *dx);
-                }
-            }
+        let channel = &channels[(first + index) % channels.len()];
+        let passed = Passed::<V>::new(norm, channel);
+        let (mean, rstd) = (V::splat(channel.mean), V::splat(channel.rstd));
+        let (mean_grad, mean_product) = (V::splat(channel.mean_grad), V::splat(-channel.mean_product));
+        let grad = grad.map(|grad| &grad[index * area..][..area]);
+        // Spelled out for all processors: left to the compiler, the comparisons are branches on some.
+        for start in (0..area).step_by(LANES) {
+            let own = start..area.min(start + LANES);
+            let x = V::load_up_to(&x[own.clone()]);
+            let grad = V::load_up_to(match grad {
+                Some(grad) => &grad[own.clone()],
+                None => &dx[own.clone()],
+            });
+            let grad = passed.of(x, grad);
+            let normal = x.sub(mean).mul(rstd);
+            let dx_here = normal.mul_add(mean_product, grad.sub(mean_grad)).mul(passed.factor);
+            dx_here.store_up_to(&mut dx[own]);
         }
     }
 }

@@ -18,7 +18,8 @@ mod pointwise;
 mod winograd;
 
 use crate::bf16::{Precision, Unit, rounded};
-use crate::lanes::{Portable, sum_over};
+use crate::lanes::Portable;
+use crate::sums::{Plain, sum_over};
 use planes::Axis;
 use rayon::prelude::*;
 
@@ -201,7 +202,7 @@ pub fn weight_grad(
         let area = shape.out_size()[0] * shape.out_size()[1];
         dbias.par_iter_mut().enumerate().for_each(|(channel, sum)| {
             let planes = grad.chunks_exact(area.max(1)).skip(channel).step_by(shape.out_channels);
-            *sum = planes.map(|plane| sum_over([plane], |[x]: [Portable; 1]| [x])[0]).sum();
+            *sum = planes.map(|plane| sum_over::<Portable, 1, 1>([plane], Plain)[0]).sum();
         });
     }
     match Way::of(shape) {

@@ -77,13 +77,18 @@ fn lines_by_turns_body<V: Vector>(
         let to = &mut to[line * to_step..][..widths[0] + widths[1]];
         for (index, to) in to.chunks_mut(2 * LANES).enumerate() {
             let start = index * LANES;
-            let part = |of: &[f32]| V::load_up_to(&of[start.min(of.len())..of.len().min(start + LANES)]);
-            let [low, high] = part(even).by_turns(part(odd));
+            let [low, high] = part::<V>(even, start).by_turns(part(odd, start));
             let (first, second) = to.split_at_mut(to.len().min(LANES));
             low.store_up_to(first);
             high.store_up_to(second);
         }
     }
+}
+
+/// The numbers from `start` on, as many as there are.
+#[inline(always)]
+fn part<V: Vector>(of: &[f32], start: usize) -> V {
+    V::load_up_to(&of[start.min(of.len())..of.len().min(start + LANES)])
 }
 
 #[inline(always)]
@@ -99,7 +104,7 @@ fn copy_line<V: Vector>(from: &[f32], to: &mut [f32]) {
 fn copy_second<V: Vector>(from: &[f32], to: &mut [f32]) {
     for (to, from) in to.chunks_mut(LANES).zip(from.chunks(2 * LANES)) {
         let (low, high) = from.split_at(LANES.min(from.len()));
-        V::load_some(low).every_second(V::load_some(high)).store_some(to);
+        V::load_up_to(low).every_second(V::load_up_to(high)).store_up_to(to);
     }
 }
 

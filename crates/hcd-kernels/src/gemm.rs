@@ -1,7 +1,7 @@
 //! Matrix products with what follows them: C = f(A·B + bias), A packed by tiles of rows, B by panels of columns.
 //!
-//! A tile of C, 14 rows by 32 columns where there are 32 vector registers, stays in registers while a block of the
-//! shared axis passes by. A block is as long as keeps a panel of B in the first-level cache, over which the tiles of
+//! A tile of C, 14 rows by 32 columns where there are 32 vector registers and else 6 by 16, stays in registers while a block
+//! of the shared axis passes by. A block is as long as keeps a panel of B in the first-level cache, over which the tiles of
 //! A pass. A need not lie anywhere as a matrix: where its rows are runs of another slice, as in a convolution, tiles are
 //! collected from there. Goto & van de Geijn 2008, Anatomy of high-performance matrix multiplication.
 
@@ -140,7 +140,7 @@ fn rows_body<V: Vector>(
         Bias::Row(bias) => Bias::Row(&bias[first..first + rows]),
         bias => bias,
     };
-    let blocks = b.depth.div_ceil(BLOCK).max(1);
+    let blocks = b.depth.div_ceil(if V::MANY { BLOCK } else { BLOCK / 2 }).max(1);
     let length = b.depth.div_ceil(blocks);
     for index in 0..blocks {
         let block = index * length..b.depth.min((index + 1) * length);
@@ -149,48 +149,76 @@ fn rows_body<V: Vector>(
         let ends = Ends { bias, last: (index + 1 == blocks).then_some(activation) };
         for panel in 0..b.columns.div_ceil(WIDTH) {
             let values = &panels[panel * b.depth..][block.clone()];
-            let mut row = 0;
-            for height in tiles::<V>(rows) {
-                let packed = &scratch[row * block.len()..][..height * block.len()];
-                let place = Place { row, column: panel * WIDTH, columns: b.columns };
-                if V::MANY {
-                    match height {
-                        14 => tile::<V, 14, 2>(packed, values, place, &ends, c),
-                        13 => tile::<V, 13, 2>(packed, values, place, &ends, c),
-                        12 => tile::<V, 12, 2>(packed, values, place, &ends, c),
-                        11 => tile::<V, 11, 2>(packed, values, place, &ends, c),
-                        10 => tile::<V, 10, 2>(packed, values, place, &ends, c),
-                        9 => tile::<V, 9, 2>(packed, values, place, &ends, c),
-                        8 => tile::<V, 8, 2>(packed, values, place, &ends, c),
-                        7 => tile::<V, 7, 2>(packed, values, place, &ends, c),
-                        _ => low::<V, 2>(height, packed, values, place, &ends, c),
-                    }
-                } else {
-                    low::<V, 1>(height, packed, values, place, &ends, c);
+            let place = Place { row: 0, column: panel * WIDTH, columns: b.columns };
+            if V::MANY {
+                panel_of_tiles::<V>(rows, scratch, values, place, &ends, c);
+                continue;
+            }
+            // Half a panel stays in the first-level cache while all tiles pass over it.
+            for group in 0..2 {
+                let column = place.column + group * LANES;
+                if column < b.columns {
+                    half_of_tiles::<V>(rows, scratch, values, group, Place { column, ..place }, &ends, c);
                 }
-                row += height;
             }
         }
     }
 }
 
-/// A tile of at most 6 rows.
+/// All tiles by a panel.
 #[inline(always)]
-fn low<V: Vector, const G: usize>(
-    height: usize,
-    a: &[f32],
-    b: &[[Lanes; 2]],
-    place: Place,
+fn panel_of_tiles<V: Vector>(
+    rows: usize,
+    packed: &[f32],
+    values: &[[Lanes; 2]],
+    mut place: Place,
     ends: &Ends,
     c: &mut [f32],
 ) {
-    match height {
-        6 => tile::<V, 6, G>(a, b, place, ends, c),
-        5 => tile::<V, 5, G>(a, b, place, ends, c),
-        4 => tile::<V, 4, G>(a, b, place, ends, c),
-        3 => tile::<V, 3, G>(a, b, place, ends, c),
-        2 => tile::<V, 2, G>(a, b, place, ends, c),
-        _ => tile::<V, 1, G>(a, b, place, ends, c),
+    for height in tiles::<V>(rows) {
+        let packed = &packed[place.row * values.len()..][..height * values.len()];
+        match height {
+            14 => tile::<V, 14>(packed, values, place, ends, c),
+            13 => tile::<V, 13>(packed, values, place, ends, c),
+            12 => tile::<V, 12>(packed, values, place, ends, c),
+            11 => tile::<V, 11>(packed, values, place, ends, c),
+            10 => tile::<V, 10>(packed, values, place, ends, c),
+            9 => tile::<V, 9>(packed, values, place, ends, c),
+            8 => tile::<V, 8>(packed, values, place, ends, c),
+            7 => tile::<V, 7>(packed, values, place, ends, c),
+            6 => tile::<V, 6>(packed, values, place, ends, c),
+            5 => tile::<V, 5>(packed, values, place, ends, c),
+            4 => tile::<V, 4>(packed, values, place, ends, c),
+            3 => tile::<V, 3>(packed, values, place, ends, c),
+            2 => tile::<V, 2>(packed, values, place, ends, c),
+            _ => tile::<V, 1>(packed, values, place, ends, c),
+        }
+        place.row += height;
+    }
+}
+
+/// All tiles, of at most 6 rows, by sixteen columns of a panel.
+#[inline(always)]
+fn half_of_tiles<V: Vector>(
+    rows: usize,
+    packed: &[f32],
+    values: &[[Lanes; 2]],
+    group: usize,
+    mut place: Place,
+    ends: &Ends,
+    c: &mut [f32],
+) {
+    for height in tiles::<V>(rows) {
+        let packed = &packed[place.row * values.len()..][..height * values.len()];
+        match height {
+            6 => groups::<V, 6, 1>(packed, values, group, place, ends, c),
+            5 => groups::<V, 5, 1>(packed, values, group, place, ends, c),
+            4 => groups::<V, 4, 1>(packed, values, group, place, ends, c),
+            3 => groups::<V, 3, 1>(packed, values, group, place, ends, c),
+            2 => groups::<V, 2, 1>(packed, values, group, place, ends, c),
+            _ => groups::<V, 1, 1>(packed, values, group, place, ends, c),
+        }
+        place.row += height;
     }
 }
 
@@ -216,37 +244,26 @@ struct Ends<'a> {
     last: Option<Activation>,
 }
 
-/// R rows by 32 columns, G groups of 16 at a time in registers.
+/// R rows by a panel's 32 columns, or 16 where it has no more.
 #[inline(always)]
-fn tile<V: Vector, const R: usize, const G: usize>(
-    a: &[f32],
-    b: &[[Lanes; 2]],
-    place: Place,
-    ends: &Ends,
-    c: &mut [f32],
-) {
-    let a = a.as_chunks::<R>().0;
-    // One group may be all there is.
-    if G == 2 && place.columns - place.column > LANES {
-        return groups::<V, R, 2>(a, b, 0, place, ends, c);
-    }
-    for group in 0..2 {
-        let column = place.column + group * LANES;
-        if column < place.columns {
-            groups::<V, R, 1>(a, b, group, Place { column, ..place }, ends, c);
-        }
+fn tile<V: Vector, const R: usize>(a: &[f32], b: &[[Lanes; 2]], place: Place, ends: &Ends, c: &mut [f32]) {
+    match place.columns - place.column > LANES {
+        true => groups::<V, R, 2>(a, b, 0, place, ends, c),
+        false => groups::<V, R, 1>(a, b, 0, place, ends, c),
     }
 }
 
+/// R rows by G groups of 16 columns in registers, from group `group` of the panel on.
 #[inline(always)]
 fn groups<V: Vector, const R: usize, const G: usize>(
-    a: &[[f32; R]],
+    a: &[f32],
     b: &[[Lanes; 2]],
     group: usize,
     place: Place,
     ends: &Ends,
     c: &mut [f32],
 ) {
+    let a = a.as_chunks::<R>().0;
     let width = (G * LANES).min(place.columns - place.column);
     let first = match ends.bias {
         Bias::Column(bias) => load::<V, G>(&bias[place.column..][..width]),

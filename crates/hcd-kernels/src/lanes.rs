@@ -39,6 +39,16 @@ pub(crate) trait Vector: Copy {
     }
     /// Number j of row i becomes number i of row j.
     fn transpose(rows: [Self; LANES]) -> [Self; LANES];
+    /// Stores the first `count` columns of the first `height` rows, one after the other; up to sixteen numbers are written
+    /// where the last begins. `height` is no more than a tile has rows.
+    #[inline(always)]
+    fn store_columns(rows: [Self; LANES], height: usize, count: usize, to: &mut [f32]) {
+        for (k, line) in Self::transpose(rows).into_iter().enumerate() {
+            if k < count {
+                line.store(&mut to[k * height..].as_chunks_mut().0[0]);
+            }
+        }
+    }
     /// Every second number of the 32 that two hold.
     fn every_second(self, next: Self) -> Self;
     /// Numbers 0 to 7, and 8 to 15, of this and of another by turns.
@@ -58,7 +68,9 @@ pub(crate) trait Vector: Copy {
     fn store_every_second(self, to: &mut [f32]) {
         let mut values = [0.0; LANES];
         self.store(&mut values);
-        to.iter_mut().step_by(2).zip(values).for_each(|(to, value)| *to = value);
+        for i in 0..LANES.min(to.len().div_ceil(2)) {
+            to[2 * i] = values[i];
+        }
     }
     /// Tells the processor that these will be read soon.
     #[inline(always)]
@@ -236,39 +248,6 @@ pub(crate) fn sum(mut lanes: Lanes) -> f32 {
         }
     }
     lanes[0]
-}
-
-/// M sums of f over N slices of one length, side by side, sixteen partial sums at a time.
-#[inline(always)]
-pub(crate) fn sum_over<V: Vector, const N: usize, const M: usize>(
-    slices: [&[f32]; N],
-    f: impl Fn([V; N]) -> [V; M],
-) -> [f32; M] {
-    let length = slices[0].len();
-    let count = length / LANES;
-    let groups = slices.map(|slice| &slice[..length].as_chunks::<LANES>().0[..count]);
-    let mut sums = [V::splat(0.0); M];
-    for i in 0..count {
-        let terms = f(groups.map(|groups| V::load(&groups[i])));
-        for m in 0..M {
-            sums[m] = sums[m].add(terms[m]);
-        }
-    }
-    let mut totals = sums.map(V::sum);
-    let rest = length - count * LANES;
-    if rest > 0 {
-        let terms = f(slices.map(|slice| {
-            let mut last = [0.0; LANES];
-            last[..rest].copy_from_slice(&slice[count * LANES..length]);
-            V::load(&last)
-        }));
-        for m in 0..M {
-            let mut last = [0.0; LANES];
-            terms[m].store(&mut last);
-            totals[m] += last[..rest].iter().sum::<f32>();
-        }
-    }
-    totals
 }
 
 /// A matrix of numbers, read at `row`·i + `column`·j.

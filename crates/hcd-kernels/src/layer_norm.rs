@@ -4,9 +4,10 @@
 //! g = grad · weight: dx = rstd · (g − mean(g) − x̂ · mean(g · x̂)), dweight = Σ grad · x̂, dbias = Σ grad.
 //! Mean and rstd are computed again there: a row is in the cache anyway.
 
-use crate::lanes::{Vector, sum_over};
+use crate::lanes::Vector;
 use crate::math::fma;
 use crate::split::{rows_per_part, sum_parts};
+use crate::sums::{Plain, Squares, Terms, sum_over};
 use rayon::prelude::*;
 
 /// Rows that one job of the forward pass takes.
@@ -78,15 +79,24 @@ for_each_level! {
 #[inline(always)]
 fn moments<V: Vector>(x: &[f32], epsilon: f32) -> (f32, f32) {
     let count = x.len() as f32;
-    let [sum] = sum_over([x], |[x]: [V; 1]| [x]);
+    let [sum] = sum_over::<V, 1, 1>([x], Plain);
     let mean = sum / count;
-    let centre = V::splat(mean);
-    let [squares] = sum_over([x], |[x]: [V; 1]| {
-        let centred = x.sub(centre);
-        [centred.mul(centred)]
-    });
+    let [squares] = sum_over([x], Squares(V::splat(mean)));
     let variance = squares / count;
     (mean, 1.0 / (variance + epsilon).sqrt())
+}
+
+/// g = grad · weight, and g · (x − centre).
+struct Products<V> {
+    centre: V,
+}
+
+impl<V: Vector> Terms<V, 3, 2> for Products<V> {
+    #[inline(always)]
+    fn of(&self, [x, weight, grad]: [V; 3]) -> [V; 2] {
+        let g = grad.mul(weight);
+        [g, g.mul(x.sub(self.centre))]
+    }
 }
 
 #[inline(always)]
@@ -113,11 +123,7 @@ fn backward_body<V: Vector>(
     let (weight_sum, bias_sum) = (&mut weight_sum[..width], &mut bias_sum[..width]);
     for (grad, x) in grad.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
         let (mean, rstd) = moments::<V>(x, epsilon);
-        let centre = V::splat(mean);
-        let [sum_g, sum_gx] = sum_over([x, weight, grad], |[x, weight, grad]: [V; 3]| {
-            let g = grad.mul(weight);
-            [g, g.mul(x.sub(centre))]
-        });
+        let [sum_g, sum_gx] = sum_over([x, weight, grad], Products { centre: V::splat(mean) });
         let (mean_g, mean_gx) = (sum_g / width as f32, sum_gx * rstd / width as f32);
         let (grad, x) = (&mut grad[..width], &x[..width]);
         for i in 0..width {

@@ -26,6 +26,7 @@ mod product;
 pub mod reference;
 pub mod relu;
 mod split;
+mod sums;
 pub mod transpose;
 pub mod update;
 

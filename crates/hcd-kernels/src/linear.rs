@@ -3,7 +3,8 @@
 //! Backward, without f: dx = dy·W, dW = dyᵀ·x, db = Σ dy; over tokens dx = Wᵀ·dy, dW = Σ dy·xᵀ.
 
 use crate::bf16::Precision;
-use crate::gemm::{Activation, Bias, Left};
+use crate::gemm::{self, Activation, Bias, Left, Panels};
+use crate::memory;
 use crate::product::Right;
 use crate::split::{rows_per_part, sum_parts};
 use rayon::prelude::*;
@@ -41,8 +42,48 @@ pub fn input_grad(grad: &[f32], weight: &[f32], depth: usize, precision: Precisi
 /// `x` (rows, in); `grad` (rows, out); `dweight` (out, in)
 pub fn weight_grad(x: &[f32], grad: &[f32], depth: usize, precision: Precision, dweight: &mut [f32]) {
     let out = dweight.len().checked_div(depth).unwrap_or(0);
+    let parts = (SUMS / dweight.len().max(1)).min(PARTS).min(x.len() / (ROWS * depth).max(1));
+    if precision == Precision::F32 && parts > 1 {
+        return weight_grad_by_parts(x, grad, [depth, out], parts, dweight);
+    }
     let x = Right::straight(precision, x, depth);
     x.multiply(Left::transposed(grad, out), Bias::None, Activation::None, dweight);
+}
+
+/// Numbers that the sums of all parts of a weight's gradient have together, at most, and the most parts.
+const SUMS: usize = 2_500_000;
+const PARTS: usize = 8;
+
+/// Rows whose products are added to a part's sums at a time.
+const ROWS: usize = 512;
+
+/// [`weight_grad`] of many rows and a weight that is small beside them: cut by rows, so that each is read once and together
+/// with its gradient, and packed where it stays in the cache.
+fn weight_grad_by_parts(
+    x: &[f32],
+    grad: &[f32],
+    [depth, out]: [usize; 2],
+    parts: usize,
+    dweight: &mut [f32],
+) {
+    let part = (x.len() / depth).div_ceil(parts);
+    let parts = (x.len() / depth).div_ceil(part);
+    let sums = memory::written(parts * dweight.len(), |sums| {
+        let rows = x.par_chunks(part * depth).zip(grad.par_chunks(part * out));
+        sums.par_chunks_mut(dweight.len()).zip(rows).for_each_init(
+            || (Panels::default(), Vec::new()),
+            |(panels, scratch), (sums, (x, grad))| {
+                let rows = x.chunks(ROWS * depth).zip(grad.chunks(ROWS * out));
+                for (index, (x, grad)) in rows.enumerate() {
+                    panels.refill(x, depth);
+                    let before = if index == 0 { Bias::None } else { Bias::There };
+                    let grad = Left::transposed(grad, out);
+                    gemm::multiply_here(grad, panels, before, Activation::None, scratch, sums);
+                }
+            },
+        );
+    });
+    sum_parts(&sums, dweight);
 }
 
 /// The gradient of b: sums over rows.

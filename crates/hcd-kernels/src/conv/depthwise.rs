@@ -13,9 +13,6 @@ const ROWS: usize = 4;
 /// Rows that eight rows of a result read through the highest kernel whose columns are taken together.
 const HIGHEST: usize = 8 + 7 - 1;
 
-/// Taps whose sums over pixels are in registers together.
-const TAPS: usize = 9;
-
 /// Where taps read: result[i, j] = Σ_tap weight[tap] · x[offsets[tap] + i·step + j].
 struct Taps {
     step: usize,
@@ -290,26 +287,48 @@ fn lines<V: Vector, const R: usize>(
 
 #[inline(always)]
 fn correlate_body<V: Vector>(taps: &Taps, x: &[f32], grad: &[f32], width: usize, sums: &mut [Lanes]) {
-    let (chunks, chunk_offsets) = (sums.chunks_mut(TAPS), taps.offsets.chunks(TAPS));
-    for (sums, offsets) in chunks.zip(chunk_offsets) {
+    // As many as there are registers for.
+    match V::MANY {
+        true => correlate_taps::<V, 9>(taps, x, grad, width, sums),
+        false => correlate_taps::<V, 5>(taps, x, grad, width, sums),
+    }
+}
+
+/// T taps after the other: sums over pixels of each stay in registers.
+#[inline(always)]
+fn correlate_taps<V: Vector, const T: usize>(
+    taps: &Taps,
+    x: &[f32],
+    grad: &[f32],
+    width: usize,
+    sums: &mut [Lanes],
+) {
+    let rows = grad.len() / width;
+    let reach = taps.ends[1] + rows.saturating_sub(1) * taps.step + width;
+    assert!(reach <= x.len(), "depthwise: taps beyond the plane");
+    for (sums, offsets) in sums.chunks_mut(T).zip(taps.offsets.chunks(T)) {
         // A last group that is not full does its last tap several times.
-        let offsets: [usize; TAPS] = std::array::from_fn(|tap| offsets[tap.min(offsets.len() - 1)]);
-        let mut lanes = [V::splat(0.0); TAPS];
+        let mut places = [0; T];
+        for (tap, place) in places.iter_mut().enumerate() {
+            *place = offsets[tap.min(offsets.len() - 1)];
+        }
+        let mut lanes = [V::splat(0.0); T];
         for (i, grad) in grad.chunks_exact(width).enumerate() {
             let start = i * taps.step;
             let (whole, rest) = grad.as_chunks::<LANES>();
             for (j, grad) in whole.iter().enumerate() {
                 let grad = V::load(grad);
-                for tap in 0..TAPS {
-                    let x = &x[start + offsets[tap] + j * LANES..];
-                    lanes[tap] = grad.mul_add(V::load(&x.as_chunks().0[0]), lanes[tap]);
+                for tap in 0..T {
+                    // SAFETY: whole vectors of a row reach no further than `reach`, which lies in the slice.
+                    let x = unsafe { &*x.as_ptr().add(start + places[tap] + j * LANES).cast() };
+                    lanes[tap] = grad.mul_add(V::load(x), lanes[tap]);
                 }
             }
             if !rest.is_empty() {
                 let grad = V::load_some(rest);
-                for tap in 0..TAPS {
+                for tap in 0..T {
                     // No more than the pixels: 0 times what lies behind them might not be 0.
-                    let x = &x[start + offsets[tap] + whole.len() * LANES..][..rest.len()];
+                    let x = &x[start + places[tap] + whole.len() * LANES..][..rest.len()];
                     lanes[tap] = grad.mul_add(V::load_some(x), lanes[tap]);
                 }
             }

@@ -202,16 +202,21 @@ impl<'a> Left<'a> {
 /// Turns `height` rows of `count` numbers, each `step` after the one before; whole vectors are written.
 #[inline(always)]
 fn pack_lines<V: Vector>(from: &[f32], step: usize, height: usize, count: usize, to: &mut [f32]) {
+    match height {
+        // Most tiles have it where registers are few; as a constant, it lets the rows stay in them.
+        6 if !V::MANY => pack_rows::<V>(from, step, 6, count, to),
+        _ => pack_rows::<V>(from, step, height, count, to),
+    }
+}
+
+#[inline(always)]
+fn pack_rows<V: Vector>(from: &[f32], step: usize, height: usize, count: usize, to: &mut [f32]) {
     for done in (0..count).step_by(LANES) {
         let width = LANES.min(count - done);
         let mut lines = [V::splat(0.0); LANES];
         for (r, line) in lines.iter_mut().enumerate().take(height) {
-            *line = V::load_some(&from[r * step + done..][..width]);
+            *line = V::load_up_to(&from[r * step + done..][..width]);
         }
-        for (k, line) in V::transpose(lines).into_iter().enumerate() {
-            if k < width {
-                line.store(&mut to[(done + k) * height..].as_chunks_mut().0[0]);
-            }
-        }
+        V::store_columns(lines, height, width, &mut to[done * height..]);
     }
 }

@@ -35,16 +35,22 @@ impl Vector for Avx2 {
 
     #[inline(always)]
     fn load_some(from: &[f32]) -> Self {
-        let mut values = [0.0; LANES];
-        values[..from.len()].copy_from_slice(from);
-        Self::load(&values)
+        let [low, high] = halves(from.len());
+        // SAFETY: as above; reads no more than `from`, since numbers behind a mask are not touched.
+        unsafe {
+            Self(
+                _mm256_maskload_ps(from.as_ptr(), first(low)),
+                _mm256_maskload_ps(from.as_ptr().wrapping_add(8), first(high)),
+            )
+        }
     }
 
     #[inline(always)]
     fn store_some(self, to: &mut [f32]) {
-        let mut values = [0.0; LANES];
-        self.store(&mut values);
-        to.copy_from_slice(&values[..to.len()]);
+        // Storing under a mask is slow on some processors.
+        let (low, high) = to.split_at_mut(halves(to.len())[0]);
+        store_some8(self.0, low);
+        store_some8(self.1, high);
     }
 
     #[inline(always)]
@@ -64,14 +70,39 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn store_columns(rows: [Self; LANES], height: usize, count: usize, to: &mut [f32]) {
+        // Heights above 8 are for processors with more registers.
+        assert!(height <= 8 && count <= LANES);
+        for (half, first) in [(false, 0), (true, 8)] {
+            let mut block = [rows[0].0; 8];
+            for (line, row) in block.iter_mut().zip(&rows[..8]) {
+                *line = if half { row.1 } else { row.0 };
+            }
+            for (k, line) in transpose8(block).into_iter().enumerate() {
+                if first + k < count {
+                    let to = to[(first + k) * height..][..8].as_mut_ptr();
+                    // SAFETY: as above; writes 8 numbers, at any alignment.
+                    unsafe { _mm256_storeu_ps(to, line) };
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
     fn every_second(self, next: Self) -> Self {
         Self(every_second8(self.0, self.1), every_second8(next.0, next.1))
     }
 
     #[inline(always)]
     fn by_turns(self, other: Self) -> [Self; 2] {
-        let [low, high] = [(self.0, other.0), (self.1, other.1)].map(|(a, b)| by_turns8(a, b));
+        let (low, high) = (by_turns8(self.0, other.0), by_turns8(self.1, other.1));
         [Self(low[0], low[1]), Self(high[0], high[1])]
+    }
+
+    #[inline(always)]
+    fn prefetch(of: &Lanes) {
+        // SAFETY: as above; a hint, which reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().cast()) }
     }
 
     #[inline(always)]
@@ -159,6 +190,49 @@ impl Vector for Avx2 {
         unsafe {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}
+
+/// How many of at most sixteen numbers lie in the first register, and how many in the second.
+#[inline(always)]
+fn halves(count: usize) -> [usize; 2] {
+    assert!(count <= LANES, "a vector of {count} numbers");
+    [count.min(8), count.saturating_sub(8)]
+}
+
+/// A mask of the first of eight numbers.
+#[inline(always)]
+fn first(count: usize) -> __m256i {
+    const ENDS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let from: &[i32; 8] = &ENDS[8 - count..].as_chunks().0[0];
+    // SAFETY: called by [`Avx2`] alone, and so only where avx2 was detected.
+    unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+}
+
+/// Stores the first of eight numbers, as many as `to` takes.
+#[inline(always)]
+fn store_some8(values: __m256, to: &mut [f32]) {
+    let (count, mut to) = (to.len(), to.as_mut_ptr());
+    // SAFETY: called by [`Avx2`] alone, and so only where avx2 was detected; writes 8, or the 4, 2 and 1 that
+    // `count` adds up from.
+    unsafe {
+        if count >= 8 {
+            return _mm256_storeu_ps(to, values);
+        }
+        let mut four = _mm256_castps256_ps128(values);
+        if count & 4 != 0 {
+            _mm_storeu_ps(to, four);
+            four = _mm256_extractf128_ps::<1>(values);
+            to = to.add(4);
+        }
+        if count & 2 != 0 {
+            _mm_storel_pd(to.cast(), _mm_castps_pd(four));
+            four = _mm_movehl_ps(four, four);
+            to = to.add(2);
+        }
+        if count & 1 != 0 {
+            _mm_store_ss(to, four);
         }
     }
 }
