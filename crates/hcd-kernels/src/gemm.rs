@@ -285,14 +285,9 @@ fn groups<V: Vector, const R: usize, const G: usize>(
         }
     }
     for (k, (a, row)) in a.iter().zip(b).enumerate() {
-        // The tile's lines of C are fetched meanwhile, one row after the other: all at once they would wait for each other.
-        if k % SPREAD == 0 && k / SPREAD < R {
-            let start = (place.row + k / SPREAD) * place.columns + place.column;
-            V::prefetch_write(&c[start..start + width]);
-        }
-        let ahead = &b[(k + AHEAD).min(b.len() - 1)];
-        for g in 0..G {
-            V::prefetch(&ahead[group + g]);
+        // A low tile has no time to spare for more instructions.
+        if V::MANY {
+            fetch_ahead::<V, R, G>(k, b, group, place, width, c);
         }
         // Not `array::from_fn`, which is not always compiled into its caller.
         let mut line = [V::splat(0.0); G];
@@ -304,6 +299,7 @@ fn groups<V: Vector, const R: usize, const G: usize>(
             for g in 0..G {
                 sums[r][g] = a.mul_add(line[g], sums[r][g]);
             }
+            V::in_order();
         }
     }
     for (r, sums) in sums.into_iter().enumerate() {
@@ -314,6 +310,27 @@ fn groups<V: Vector, const R: usize, const G: usize>(
             let end = c.len().min((g + 1) * LANES);
             sum.store_up_to(&mut c[g * LANES..end]);
         }
+    }
+}
+
+/// Fetches a row of B that will be wanted, and, now and then, a row of the tile's part of C: all of them at once would wait for
+/// each other.
+#[inline(always)]
+fn fetch_ahead<V: Vector, const R: usize, const G: usize>(
+    k: usize,
+    b: &[[Lanes; 2]],
+    group: usize,
+    place: Place,
+    width: usize,
+    c: &[f32],
+) {
+    if k % SPREAD == 0 && k / SPREAD < R {
+        let start = (place.row + k / SPREAD) * place.columns + place.column;
+        V::prefetch_write(&c[start..start + width]);
+    }
+    let ahead = &b[(k + AHEAD).min(b.len() - 1)];
+    for g in 0..G {
+        V::prefetch(&ahead[group + g]);
     }
 }
 

@@ -72,6 +72,9 @@ pub(crate) trait Vector: Copy {
             to[2 * i] = values[i];
         }
     }
+    /// Keeps the compiler from reading ahead, where that takes the registers that sums are kept in. No instruction.
+    #[inline(always)]
+    fn in_order() {}
     /// Tells the processor that these will be read soon.
     #[inline(always)]
     fn prefetch(_: &Lanes) {}
@@ -292,12 +295,12 @@ fn columns<V: Vector, const G: usize>(a: Strided, b: &[Lanes], c: &mut [Lanes], 
     for tile in 0..count {
         let (row, end) = (tile * rows / count, (tile + 1) * rows / count);
         match (end - row, G) {
-            (12, 1..=2) => rows_of::<V, 12, G>(a, b, c, groups, group, row),
-            (11, 1..=2) => rows_of::<V, 11, G>(a, b, c, groups, group, row),
-            (10, 1..=2) => rows_of::<V, 10, G>(a, b, c, groups, group, row),
-            (9, 1..=2) => rows_of::<V, 9, G>(a, b, c, groups, group, row),
-            (8, 1..=3) => rows_of::<V, 8, G>(a, b, c, groups, group, row),
-            (7, 1..=3) => rows_of::<V, 7, G>(a, b, c, groups, group, row),
+            (12, 1..=2) if V::MANY => rows_of::<V, 12, G>(a, b, c, groups, group, row),
+            (11, 1..=2) if V::MANY => rows_of::<V, 11, G>(a, b, c, groups, group, row),
+            (10, 1..=2) if V::MANY => rows_of::<V, 10, G>(a, b, c, groups, group, row),
+            (9, 1..=2) if V::MANY => rows_of::<V, 9, G>(a, b, c, groups, group, row),
+            (8, 1..=3) if V::MANY => rows_of::<V, 8, G>(a, b, c, groups, group, row),
+            (7, 1..=3) if V::MANY => rows_of::<V, 7, G>(a, b, c, groups, group, row),
             (6, _) => rows_of::<V, 6, G>(a, b, c, groups, group, row),
             (5, _) => rows_of::<V, 5, G>(a, b, c, groups, group, row),
             (4, _) => rows_of::<V, 4, G>(a, b, c, groups, group, row),
@@ -334,6 +337,7 @@ fn rows_of<V: Vector, const R: usize, const G: usize>(
             for (sum, b) in sums.iter_mut().zip(line) {
                 *sum = a.mul_add(b, *sum);
             }
+            V::in_order();
         }
     }
     for (r, sums) in sums.into_iter().enumerate() {

@@ -3,6 +3,7 @@
 
 use super::{LANES, Lanes, Vector};
 use std::arch::x86_64::*;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(__m256, __m256);
@@ -100,9 +101,8 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(of: &Lanes) {
-        // SAFETY: as above; a hint, which reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().cast()) }
+    fn in_order() {
+        compiler_fence(Ordering::SeqCst);
     }
 
     #[inline(always)]
