@@ -324,7 +324,7 @@ fn fetch_ahead<V: Vector, const R: usize, const G: usize>(
     width: usize,
     c: &[f32],
 ) {
-    if k % SPREAD == 0 && k / SPREAD < R {
+    if k.is_multiple_of(SPREAD) && k / SPREAD < R {
         let start = (place.row + k / SPREAD) * place.columns + place.column;
         V::prefetch_write(&c[start..start + width]);
     }

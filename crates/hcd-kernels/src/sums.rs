@@ -31,6 +31,7 @@ impl<V: Vector> Terms<V, 1, 1> for Squares<V> {
 
 /// M sums of terms over N slices of one length, side by side.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 pub(crate) fn sum_over<V: Vector, const N: usize, const M: usize>(
     slices: [&[f32]; N],
     terms: impl Terms<V, N, M>,
