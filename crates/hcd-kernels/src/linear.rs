@@ -43,7 +43,7 @@ pub fn input_grad(grad: &[f32], weight: &[f32], depth: usize, precision: Precisi
 pub fn weight_grad(x: &[f32], grad: &[f32], depth: usize, precision: Precision, dweight: &mut [f32]) {
     let out = dweight.len().checked_div(depth).unwrap_or(0);
     let parts = (SUMS / dweight.len().max(1)).min(PARTS).min(x.len() / (ROWS * depth).max(1));
-    if precision == Precision::F32 && parts > 1 {
+    if precision == Precision::F32 && parts > 1 && !dweight.is_empty() {
         return weight_grad_by_parts(x, grad, [depth, out], parts, dweight);
     }
     let x = Right::straight(precision, x, depth);
@@ -66,8 +66,10 @@ fn weight_grad_by_parts(
     parts: usize,
     dweight: &mut [f32],
 ) {
-    let part = (x.len() / depth).div_ceil(parts);
-    let parts = (x.len() / depth).div_ceil(part);
+    let rows = x.len() / depth;
+    assert_eq!(grad.len(), rows * out, "linear::weight_grad: the gradient is not ({rows}, {out})");
+    let part = rows.div_ceil(parts);
+    let parts = rows.div_ceil(part);
     let sums = memory::written(parts * dweight.len(), |sums| {
         let rows = x.par_chunks(part * depth).zip(grad.par_chunks(part * out));
         sums.par_chunks_mut(dweight.len()).zip(rows).for_each_init(
