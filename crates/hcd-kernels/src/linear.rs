@@ -41,9 +41,12 @@ pub fn input_grad(grad: &[f32], weight: &[f32], depth: usize, precision: Precisi
 /// # Shapes
 /// `x` (rows, in); `grad` (rows, out); `dweight` (out, in)
 pub fn weight_grad(x: &[f32], grad: &[f32], depth: usize, precision: Precision, dweight: &mut [f32]) {
-    let out = dweight.len().checked_div(depth).unwrap_or(0);
-    let parts = (SUMS / dweight.len().max(1)).min(PARTS).min(x.len() / (ROWS * depth).max(1));
-    if precision == Precision::F32 && parts > 1 && !dweight.is_empty() {
+    if dweight.is_empty() {
+        return;
+    }
+    let out = dweight.len() / depth;
+    let parts = (SUMS / dweight.len()).min(PARTS).min(x.len() / (ROWS * depth));
+    if precision == Precision::F32 && parts > 1 {
         return weight_grad_by_parts(x, grad, [depth, out], parts, dweight);
     }
     let x = Right::straight(precision, x, depth);

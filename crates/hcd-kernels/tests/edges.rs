@@ -195,7 +195,7 @@ fn products() {
 #[test]
 fn affine_maps() {
     for precision in [F32, Bf16] {
-        for sizes in [[1, 1, 1], [3, 17, 5], [16, 16, 16], [35, 31, 33], [50, 64, 10]] {
+        for sizes in [[1, 1, 1], [3, 17, 5], [16, 16, 16], [35, 31, 33], [50, 64, 10], [1100, 7, 5]] {
             affine_map(sizes, precision);
         }
     }
