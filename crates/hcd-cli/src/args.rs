@@ -50,6 +50,11 @@ pub enum Command {
         --method hcd --epochs 5\n  hcd distill recipes/demo.toml --set method.sub_logits=8\n  \
         hcd distill --resume runs/student")]
     Distill(TrainArgs),
+    /// Have a teacher look at every view of a recipe once, and keep its answers in files
+    #[command(after_help = "Examples:\n  hcd cache-teacher recipes/demo.toml --cache caches/demo\n  \
+        hcd cache-teacher recipes/demo.toml --cache caches/bank --set data.views.bank=20\n  \
+        hcd cache-teacher recipes/demo.toml --cache caches/demo --verify 100")]
+    CacheTeacher(CacheArgs),
     /// Compare methods over seeds: one table with mean and standard deviation; finished cells are not run again
     #[command(
         after_help = "Examples:\n  hcd compare recipes/compare-fashion-mnist.toml --out runs/compare\n  \
@@ -57,6 +62,13 @@ pub enum Command {
         hcd compare recipes/search-fashion-mnist.toml --on validation --out runs/search"
     )]
     Compare(CompareArgs),
+    /// Describe a data set: classes, sizes, mean and deviation, copies, unreadable images, a contact sheet
+    #[command(
+        after_help = "Examples:\n  hcd data data/fashion-mnist\n  hcd data cifar-100-binary.tar.gz --check\n  \
+        hcd data recipes/demo.toml --sheet sheet.png\n  \
+        hcd data photos --image-size 224 --set data.views.auto_augment=rand-m9-mstd0.5-inc1 --sheet sheet.png"
+    )]
+    Data(DataArgs),
     /// Evaluate weights on a data set, class folders or labelled photos
     #[command(
         after_help = "Examples:\n  hcd evaluate --weights runs/student/student.safetensors --data data/fashion-mnist\n  \
@@ -108,6 +120,12 @@ pub struct RecipeSource {
     /// Folder of the data set (data.path)
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    /// Turn images upright as the camera's EXIF tag says (data.exif_orientation)
+    #[arg(long)]
+    pub exif_orientation: bool,
+    /// Leave images out that cannot be read, and list them in the result (data.skip_bad)
+    #[arg(long)]
+    pub skip_bad: bool,
     /// Network to train, as `hcd models` lists them (student.name)
     #[arg(long, visible_alias = "model", value_name = "NAME")]
     pub student: Option<String>,
@@ -120,6 +138,9 @@ pub struct RecipeSource {
     /// Network of the teacher, where its file does not say (teacher.model.name)
     #[arg(long, value_name = "NAME")]
     pub teacher_model: Option<String>,
+    /// Folder that the teacher's answers are kept in, and read from where they are there (teacher.cache)
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
     /// How the teacher teaches, as `hcd methods` lists them (method.name)
     #[arg(long, value_name = "NAME")]
     pub method: Option<String>,
@@ -148,10 +169,13 @@ impl RecipeSource {
             |number: Option<u64>| number.map(|n| toml::Value::Integer(i64::try_from(n).unwrap_or(i64::MAX)));
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string().into());
         put("data.path", path(&self.data));
+        put("data.exif_orientation", self.exif_orientation.then_some(true.into()));
+        put("data.skip_bad", self.skip_bad.then_some(true.into()));
         put("student.name", self.student.clone().map(Into::into));
         put("student.weights", path(&self.weights));
         put("teacher.weights", path(&self.teacher));
         put("teacher.model.name", self.teacher_model.clone().map(Into::into));
+        put("teacher.cache", path(&self.cache));
         put("method.name", self.method.clone().map(Into::into));
         put("train.epochs", whole(self.epochs));
         put("train.batch_size", whole(self.batch_size));
@@ -183,8 +207,8 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub place: RunPlace,
     /// Go on with the run in this folder, from its newest whole checkpoint
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["recipe", "set", "data", "student", "weights",
-        "teacher", "teacher_model", "method",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["recipe", "set", "data", "exif_orientation", "skip_bad", "student", "weights",
+        "teacher", "teacher_model", "cache", "method",
         "epochs", "batch_size", "lr", "seed", "out"])]
     pub resume: Option<PathBuf>,
 }
@@ -200,6 +224,47 @@ pub struct DemoArgs {
     /// Passes over the training data
     #[arg(long, value_name = "N", value_parser = whole(), allow_negative_numbers = true)]
     pub epochs: Option<u64>,
+}
+
+/// Arguments of `data`.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// A data set, or a recipe (.toml) that names one
+    pub path: PathBuf,
+    /// Set any key of the recipe; may be given more than once
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How the files are laid out (data.format) [default: found out]
+    #[arg(long, value_name = "NAME")]
+    pub format: Option<String>,
+    /// Side that images are brought to for the contact sheet (data.image_size)
+    #[arg(long, value_name = "N", value_parser = whole(), allow_negative_numbers = true)]
+    pub image_size: Option<u64>,
+    /// Turn images upright as the camera's EXIF tag says (data.exif_orientation)
+    #[arg(long)]
+    pub exif_orientation: bool,
+    /// Decode every image, and look for copies across the parts; ends with exit code 2 where one cannot be read
+    #[arg(long)]
+    pub check: bool,
+    /// Write a contact sheet (.png), there must be none of that name: a sample a row, as it is and as training sees it
+    #[arg(long, value_name = "FILE")]
+    pub sheet: Option<PathBuf>,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `cache-teacher`.
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    #[command(flatten)]
+    pub source: RecipeSource,
+    /// Ask again about N stored answers, drawn by chance, and tell the largest difference; fills nothing
+    #[arg(long, value_name = "N", value_parser = whole(), allow_negative_numbers = true)]
+    pub verify: Option<u64>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `compare`.

@@ -129,6 +129,7 @@ impl Cell<'_> {
             parameters: fitted.network.learned_count(),
             head_parameters: fitted.head_parameters,
             recipe: self.recipe()?,
+            left_out: self.experiment.left_out(),
         })
     }
 }

@@ -81,7 +81,9 @@ fn write_page(
     experiment: &Experiment,
     folder: &Path,
 ) -> anyhow::Result<()> {
-    let notes = [format!("{} threads", rayon::current_num_threads())];
+    let mut notes = vec![format!("{} threads", rayon::current_num_threads())];
+    let left_out = experiment.left_out();
+    notes.extend(left_out.iter().map(|image| format!("left out of {}: {}", image.set, image.error)));
     let recipe = resolved.to_toml()?;
     let page = Page {
         title,

@@ -4,12 +4,11 @@ use crate::cell::Cell;
 use crate::{progress, session};
 use hcd::config::{Lesson, Resolved};
 use hcd::eval::{self, Split};
-use hcd::export::Loaded;
 use hcd::files;
 use hcd::models::{Network, Parameters};
 use hcd::report::{Entry, TeacherLine};
-use hcd::teacher::{Live, Recorded, Teacher, ViewKey};
-use hcd::train::{Experiment, Objective, RunFolder, inspect_space, inspect_start};
+use hcd::teacher::{Cached, Recorded, Teacher};
+use hcd::train::{Experiment, Objective, RunFolder, ask, inspect_space, inspect_start};
 use std::path::Path;
 use std::time::Instant;
 
@@ -28,13 +27,40 @@ pub struct Round<'a> {
     expert: Option<Expert>,
 }
 
+/// A teacher that looks at a view once, and remembers.
+enum Answers {
+    /// In memory, as far as it goes.
+    Memory(Box<Recorded>),
+    /// In files.
+    Files(Box<Cached>),
+}
+
+impl Answers {
+    fn teacher(&mut self) -> &mut dyn Teacher {
+        match self {
+            Answers::Memory(recorded) => recorded.as_mut(),
+            Answers::Files(cached) => cached.as_mut(),
+        }
+    }
+
+    /// How many views the network itself has looked at.
+    fn asked(&self) -> usize {
+        match self {
+            Answers::Memory(recorded) => recorded.asked(),
+            Answers::Files(cached) => cached.counts()[0],
+        }
+    }
+}
+
 /// The teacher, and what is told of it.
 struct Expert {
-    teacher: Recorded,
+    answers: Answers,
     name: String,
     network: Network,
     seconds: Option<f64>,
     normalization: hcd::data::Normalization,
+    /// The seed whose views it has answered for.
+    prepared: Option<u64>,
 }
 
 impl<'a> Round<'a> {
@@ -46,18 +72,19 @@ impl<'a> Round<'a> {
         folder: &'a Path,
     ) -> anyhow::Result<Self> {
         let taught = methods.iter().any(|lesson| lesson.method.is_some());
+        let compare = resolved.recipe.compare.as_ref();
+        let seeds = compare.map_or_else(|| vec![resolved.recipe.seed], |compare| compare.seeds.clone());
         let expert = match taught {
-            true => Some(Expert::new(session::load_teacher(experiment)?, experiment)),
+            true => Some(Expert::new(experiment, &seeds)?),
             false => None,
         };
-        let split = resolved.recipe.compare.as_ref().map(|compare| compare.on).unwrap_or_default();
+        let split = compare.map(|compare| compare.on).unwrap_or_default();
         let mut round = Self { resolved, experiment, methods, folder, split, expert };
         let mut learned = 0;
         for lesson in methods {
             learned += inspect_start(experiment, &round.objective(lesson))?;
         }
-        let seeds = resolved.recipe.compare.as_ref().map_or(1, |compare| compare.seeds.len());
-        inspect_space(folder, learned * seeds)?;
+        inspect_space(folder, learned * seeds.len())?;
         files::create_folder(folder)?;
         files::write(&folder.join(RECIPE), resolved.to_toml()?.as_bytes())?;
         Ok(round)
@@ -70,7 +97,9 @@ impl<'a> Round<'a> {
 
     fn objective<'b>(&'b mut self, lesson: &'b Lesson) -> Objective<'b> {
         match (&lesson.method, &mut self.expert) {
-            (Some(method), Some(expert)) => Objective::Distilled { teacher: &mut expert.teacher, method },
+            (Some(method), Some(expert)) => {
+                Objective::Distilled { teacher: expert.answers.teacher(), method }
+            }
             _ => Objective::Supervised,
         }
     }
@@ -81,8 +110,8 @@ impl<'a> Round<'a> {
         resolved.recipe.seed = seed;
         resolved.recipe.compare = None;
         let experiment = self.experiment.under(&resolved.recipe)?;
-        if let Some(expert) = &mut self.expert {
-            expert.teacher.clear();
+        if let Some(Expert { answers: Answers::Memory(recorded), .. }) = &mut self.expert {
+            recorded.clear();
         }
         let mut entries = Vec::new();
         for lesson in self.methods {
@@ -113,9 +142,9 @@ impl<'a> Round<'a> {
     /// The teacher's own row, its accuracy on the images of the split among it.
     pub fn teacher_line(&self) -> anyhow::Result<Option<TeacherLine>> {
         let Some(expert) = &self.expert else { return Ok(None) };
-        let images = self.experiment.images(self.split)?;
+        let images = self.experiment.as_taught(self.experiment.images(self.split)?)?;
         let device = &self.experiment.device;
-        let result = eval::evaluate(&expert.network, images, &expert.normalization, device, &mut |_| {})?;
+        let result = eval::evaluate(&expert.network, &images, &expert.normalization, device, &mut |_| {})?;
         Ok(Some(TeacherLine {
             name: expert.name.clone(),
             top1: result.top1,
@@ -126,32 +155,50 @@ impl<'a> Round<'a> {
 }
 
 impl Expert {
-    fn new(loaded: Loaded, experiment: &Experiment) -> Self {
-        let (name, network) = (loaded.card.model.clone(), loaded.network.clone());
-        let normalization = loaded.card.normalization.clone();
-        let live = Live::new(loaded, &experiment.normalization, &experiment.device);
-        Self { teacher: Recorded::new(live, MOST_ANSWERS), name, network, seconds: None, normalization }
+    fn new(experiment: &Experiment, seeds: &[u64]) -> anyhow::Result<Self> {
+        let cache = experiment.recipe.teacher.as_ref().and_then(|teacher| teacher.cache.as_deref());
+        let loaded = session::load_teacher(experiment)?;
+        let (card, network) = (loaded.card.clone(), loaded.network.clone());
+        let live = session::live_teacher(experiment, loaded)?;
+        let answers = match cache {
+            Some(folder) => {
+                let cached = session::keep_answers(experiment, live, folder)?;
+                session::announce(experiment, &cached, seeds)?;
+                Answers::Files(Box::new(cached))
+            }
+            None => Answers::Memory(Box::new(Recorded::new(live, MOST_ANSWERS))),
+        };
+        let (name, normalization) = (card.model, card.normalization);
+        Ok(Self { answers, name, network, seconds: None, normalization, prepared: None })
     }
 
-    /// Has the teacher look at every view of the run once, where the answers fit in memory.
+    /// Has the teacher look at every view of the run once, where the answers can be kept.
     fn prepare(&mut self, experiment: &Experiment) -> anyhow::Result<()> {
         let recipe = &experiment.recipe;
-        let loader = experiment.loader()?;
-        let batches = loader.batches_per_epoch() as u64 * recipe.train.epochs;
-        let views = batches as usize * recipe.train.batch_size;
-        if !self.teacher.has_room_for(views) {
+        if self.prepared.replace(recipe.seed) == Some(recipe.seed) {
             return Ok(());
         }
-        let bar = progress::bar("teacher", batches);
-        let (began, asked) = (Instant::now(), self.teacher.asked());
-        for epoch in 0..recipe.train.epochs {
-            for batch in loader.epoch(epoch, 0) {
-                self.teacher.answer(&batch?, ViewKey { seed: recipe.seed, epoch })?;
-                bar.inc(1);
+        let loader = experiment.loader()?;
+        let epochs = recipe.train.epochs;
+        let (began, asked) = (Instant::now(), self.answers.asked());
+        match &mut self.answers {
+            Answers::Files(cached) => session::fill(experiment, cached)?,
+            Answers::Memory(recorded) => {
+                let batches = loader.batches_per_epoch() as u64 * epochs;
+                if !recorded.has_room_for(batches as usize * recipe.train.batch_size) {
+                    return Ok(());
+                }
+                let bar = progress::bar("teacher", batches);
+                for epoch in 0..epochs {
+                    for (index, batch) in loader.epoch(epoch, 0).enumerate() {
+                        ask(recorded.as_mut(), &batch?, loader.policy(), recipe.seed, (epoch, index))?;
+                        bar.inc(1);
+                    }
+                }
+                bar.finish_and_clear();
             }
         }
-        bar.finish_and_clear();
-        if self.teacher.asked() > asked {
+        if self.answers.asked() > asked {
             *self.seconds.get_or_insert(0.0) += began.elapsed().as_secs_f64();
         }
         Ok(())

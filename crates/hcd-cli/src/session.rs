@@ -1,14 +1,20 @@
 //! What the commands share before a training: threads, device, the teacher, the name of a run's folder.
 
 use crate::args::WeightsSource;
-use crate::output;
+use crate::{output, progress};
 use hcd::burn::tensor::Device;
 use hcd::config::{Recipe, parse_override};
+use hcd::data::LeftOut;
 use hcd::export::{self, Loaded};
 use hcd::models::ModelSpec;
-use hcd::train::{Experiment, inspect_precision, inspect_teacher};
+use hcd::teacher::{Cached, Filled, Live};
+use hcd::train::{Experiment, inspect_precision, inspect_room, inspect_teacher, inspect_writable};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How long a process waits until it looks again at what another one fills.
+const WAIT: Duration = Duration::from_millis(500);
 
 /// More threads than any machine that this is for; starting them would take minutes.
 const MOST_THREADS: usize = 1024;
@@ -90,11 +96,26 @@ pub fn prepare(recipe: &Recipe) -> anyhow::Result<Experiment> {
     if let Some(warning) = inspect_precision(recipe, &device())? {
         output::note(&format!("warning: {warning}"));
     }
-    let experiment = Experiment::prepare(recipe, &device())?;
+    let bar = progress::bar("images", 0);
+    let experiment = Experiment::prepare_watched(recipe, &device(), &mut |seen, total| {
+        bar.set_length(total as u64);
+        bar.set_position(seen as u64);
+    });
+    bar.finish_and_clear();
+    let experiment = experiment?;
+    tell_left_out(&experiment.left_out());
     for note in experiment.initial.iter().flat_map(|initial| &initial.notes) {
         output::note(&format!("note: {note}"));
     }
     Ok(experiment)
+}
+
+/// Tells of images that cannot be read and have no part in what follows.
+pub fn tell_left_out(left_out: &[LeftOut]) {
+    if let Some(first) = left_out.first() {
+        let (count, error) = (left_out.len(), &first.error);
+        output::note(&format!("note: {count} images cannot be read and are left out, the first: {error}"));
+    }
 }
 
 /// Reads the teacher of an experiment and sees whether it suits the data.
@@ -109,7 +130,7 @@ pub fn load_teacher(experiment: &Experiment) -> anyhow::Result<Loaded> {
         Some(model) => export::Request {
             model: Some(model.clone()),
             classes: Some(experiment.classes().to_vec()),
-            image_size: Some(experiment.train.image_shape().height),
+            image_size: Some(experiment.teacher_size().unwrap_or(experiment.train.image_shape().height)),
             ..Default::default()
         },
     };
@@ -119,6 +140,78 @@ pub fn load_teacher(experiment: &Experiment) -> anyhow::Result<Loaded> {
         output::note(&format!("warning: {warning}"));
     }
     Ok(loaded)
+}
+
+/// A teacher that looks at an experiment's views, at its own size where it has one.
+pub fn live_teacher(experiment: &Experiment, loaded: Loaded) -> anyhow::Result<Live> {
+    let live = Live::new(loaded, &experiment.normalization, &experiment.device);
+    Ok(match experiment.teacher_loader()? {
+        Some(loader) => live.at_own_size(loader),
+        None => live,
+    })
+}
+
+/// The teacher of an experiment with its answers kept in `folder`.
+pub fn cached_teacher(experiment: &Experiment, folder: &Path) -> anyhow::Result<Cached> {
+    keep_answers(experiment, live_teacher(experiment, load_teacher(experiment)?)?, folder)
+}
+
+/// The same of a teacher that is there already.
+pub fn keep_answers(experiment: &Experiment, live: Live, folder: &Path) -> anyhow::Result<Cached> {
+    let stored = experiment.recipe.teacher.as_ref().map(|teacher| teacher.stored).unwrap_or_default();
+    let precision = experiment.recipe.train.precision;
+    Ok(Cached::open(live, &experiment.loader()?, precision, stored, folder)?)
+}
+
+/// Sees whether what a cache of an experiment's views under some seeds lacks can be written, and tells how much it is to hold.
+pub fn announce(experiment: &Experiment, cached: &Cached, seeds: &[u64]) -> anyhow::Result<()> {
+    let (key, folder) = (cached.key(), cached.folder());
+    let (mut views, mut missing) = (0, 0);
+    for &seed in seeds {
+        let numbers = experiment.view_numbers(seed);
+        views += numbers.len() as u64;
+        missing += cached.missing_bytes(seed, &numbers);
+    }
+    if missing > 0 {
+        inspect_writable(folder, "--cache")?;
+        inspect_room(folder, missing, ["the teacher's answers need", "--cache"])?;
+    }
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    output::note(&format!(
+        "note: {}: {views} views of {} samples, {} numbers each as {}: {:.1} MiB, of which {:.1} are not there yet",
+        folder.display(),
+        key.samples,
+        key.width,
+        key.stored,
+        mib(views * key.view_bytes()),
+        mib(missing)
+    ));
+    Ok(())
+}
+
+/// Has the teacher look at every view of an experiment once. Views that other processes fill are waited for, and taken over
+/// where those give up.
+pub fn fill(experiment: &Experiment, cached: &mut Cached) -> anyhow::Result<()> {
+    let (loader, mut left) = (experiment.loader()?, experiment.view_numbers(experiment.recipe.seed));
+    let samples = loader.dataset().len() as u64;
+    let (bar, mut whole) = (progress::bar("teacher", left.len() as u64 * samples), 0);
+    loop {
+        let mut elsewhere = Vec::new();
+        for number in left {
+            match cached.fill(&loader, number, &mut |looked| bar.inc(looked as u64))? {
+                Filled::Whole => whole += 1,
+                Filled::Elsewhere => elsewhere.push(number),
+            }
+            bar.set_position(whole * samples);
+        }
+        if elsewhere.is_empty() {
+            bar.finish_and_clear();
+            return Ok(());
+        }
+        left = elsewhere;
+        bar.set_message("waiting for another process");
+        std::thread::sleep(WAIT);
+    }
 }
 
 /// The folder that was asked for, or a new one named after the command and the time.

@@ -19,6 +19,7 @@ pub mod gemm;
 mod lanes;
 pub mod layer_norm;
 pub mod linear;
+pub mod mapped;
 mod math;
 pub mod max_pool;
 pub mod memory;

@@ -12,9 +12,10 @@ use hcd::data::{HostBatch, ImageShape, Memory, Normalization};
 use hcd::export::{Card, Loaded};
 use hcd::methods::MethodConfig;
 use hcd::models::{Backbone, ModelSpec, Network, Pass};
-use hcd::ops::profile;
-use hcd::teacher::{Live, Recorded, Teacher};
+use hcd::ops::{Precision, profile};
+use hcd::teacher::{Cached, Live, Recorded, Stored, Teacher};
 use hcd::train::{Experiment, Learner, Objective};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,19 @@ enum Work {
     DistilLive(&'static str),
     /// The same, where the teacher's answers are there already.
     DistilGiven(&'static str),
+    /// The same, where the teacher looks at every batch and its answers are kept in a file.
+    DistilFilling(&'static str),
+    /// The same, where its answers are read from a file.
+    DistilCached(&'static str),
+}
+
+/// Where a teacher's answers come from.
+#[derive(Clone, Copy, PartialEq)]
+enum Answers {
+    Live,
+    Given,
+    Filling,
+    Cached,
 }
 
 const SWIN: &str = "swin_tiny_patch4_window7_224";
@@ -62,6 +76,8 @@ const WORKS: &[(&str, Work, &str, usize, usize)] = &[
     ("infer/mobilenetv2_100/1x224", Work::Infer, "mobilenetv2_100", 1, 224),
     ("hcd/swin_tiny-resnet18/live/32x224", Work::DistilLive(SWIN), "resnet18", 32, 224),
     ("hcd/swin_tiny-resnet18/given/32x224", Work::DistilGiven(SWIN), "resnet18", 32, 224),
+    ("hcd/swin_tiny-resnet18/filling/32x224", Work::DistilFilling(SWIN), "resnet18", 32, 224),
+    ("hcd/swin_tiny-resnet18/cached/32x224", Work::DistilCached(SWIN), "resnet18", 32, 224),
 ];
 
 fn main() {
@@ -84,8 +100,10 @@ fn main() {
             Work::Infer => infer(model, batch, side, rounds),
             Work::Train => train(model, [batch, side], "f32", rounds, None),
             Work::TrainBf16 => train(model, [batch, side], "bf16", rounds, None),
-            Work::DistilLive(teacher) => train(model, [batch, side], "f32", rounds, Some((teacher, false))),
-            Work::DistilGiven(teacher) => train(model, [batch, side], "f32", rounds, Some((teacher, true))),
+            Work::DistilLive(teacher) => distil(model, [batch, side], rounds, (teacher, Answers::Live)),
+            Work::DistilGiven(teacher) => distil(model, [batch, side], rounds, (teacher, Answers::Given)),
+            Work::DistilFilling(teacher) => distil(model, [batch, side], rounds, (teacher, Answers::Filling)),
+            Work::DistilCached(teacher) => distil(model, [batch, side], rounds, (teacher, Answers::Cached)),
         };
         if let Some(report) = profile::take() {
             tell(name, &report);
@@ -149,12 +167,16 @@ fn infer(model: &str, batch: usize, side: usize, rounds: usize) -> Vec<f64> {
     })
 }
 
+fn distil(model: &str, size: [usize; 2], rounds: usize, teacher: (&str, Answers)) -> Vec<f64> {
+    train(model, size, "f32", rounds, Some(teacher))
+}
+
 fn train(
     model: &str,
     [batch, side]: [usize; 2],
     precision: &str,
     rounds: usize,
-    teacher: Option<(&str, bool)>,
+    teacher: Option<(&str, Answers)>,
 ) -> Vec<f64> {
     let shape = ImageShape { channels: 3, height: side, width: side };
     let recipe = format!(
@@ -163,8 +185,15 @@ fn train(
     );
     let recipe = config::from_text(&recipe, "bench", &[]).expect("a recipe").recipe;
     let classes: Vec<String> = (0..CLASSES).map(|class| class.to_string()).collect();
-    let set = Memory::new("none".to_owned(), classes, shape, vec![0; 3 * side * side], vec![0]);
-    let set = Arc::new(set.expect("one image"));
+    // A file is filled by other samples in each round, and has answers to one batch where they are read.
+    let samples = match teacher {
+        Some((_, Answers::Filling)) => batch * (rounds + WARM_UPS),
+        Some((_, Answers::Cached)) => batch,
+        _ => 1,
+    };
+    let blank = vec![0; samples * shape.numel()];
+    let set = Memory::new("none".to_owned(), classes, shape, blank, vec![0; samples]);
+    let set = Arc::new(set.expect("images"));
     let experiment = Experiment {
         model: recipe.student.resolve(3, side, CLASSES).expect("a preset"),
         normalization: Normalization { mean: vec![0.5; 3], std: vec![0.5; 3] },
@@ -176,21 +205,28 @@ fn train(
         recipe,
     };
     let method = MethodConfig::of_name("hcd").expect("hcd");
-    let mut teacher = teacher.map(|(name, given)| expert(name, given, &experiment));
+    let folder = tempfile::tempdir().expect("a folder");
+    let step_ids = |step: usize| match teacher {
+        Some((_, Answers::Filling)) => step * batch..(step + 1) * batch,
+        _ => 0..batch,
+    };
+    let mut teacher = teacher.map(|(name, answers)| expert(name, answers, &experiment, folder.path()));
     let mut objective = match &mut teacher {
         None => Objective::Supervised,
         Some(teacher) => Objective::Distilled { teacher: teacher.as_mut(), method: &method },
     };
-    let host = HostBatch {
+    let mut host = HostBatch {
         pixels: pixels(batch * 3 * side * side),
         shape: [batch, 3, side, side],
         labels: (0..batch).map(|sample| sample % CLASSES).collect(),
         ids: (0..batch as u64).collect(),
+        mixed: Vec::new(),
     };
     let mut learner = Some(Learner::new(&experiment, &objective).expect("a student of the method"));
     let mut step = 0;
     timed(rounds, || {
         let mut begun = learner.take().expect("put back below");
+        host.ids = step_ids(step).map(|id| id as u64).collect();
         // The epoch stays the same, and with it the views, of which a recorded teacher knows the answers.
         begun.learn(&host, &mut objective, (0, step), 1).expect("a finite loss");
         learner = Some(begun.update(1e-3, None).0);
@@ -199,7 +235,7 @@ fn train(
 }
 
 /// A teacher that knows nothing, in as much time as one that does.
-fn expert(name: &str, given: bool, experiment: &Experiment) -> Box<dyn Teacher> {
+fn expert(name: &str, answers: Answers, experiment: &Experiment, folder: &Path) -> Box<dyn Teacher> {
     let image = experiment.train.image_shape();
     let config = ModelSpec::named(name).resolve(3, image.height, CLASSES).expect("a preset");
     let normalization = &experiment.normalization;
@@ -214,8 +250,13 @@ fn expert(name: &str, given: bool, experiment: &Experiment) -> Box<dyn Teacher> 
     };
     let loaded = Loaded { network: Network::new(&config, 0, &experiment.device), card, notes: vec![] };
     let live = Live::new(loaded, normalization, &experiment.device);
-    match given {
-        true => Box::new(Recorded::new(live, usize::MAX)),
-        false => Box::new(live),
+    match answers {
+        Answers::Live => Box::new(live),
+        Answers::Given => Box::new(Recorded::new(live, usize::MAX)),
+        Answers::Filling | Answers::Cached => {
+            let loader = experiment.loader().expect("a batch");
+            let cached = Cached::open(live, &loader, Precision::F32, Stored::F16, folder);
+            Box::new(cached.expect("an empty folder"))
+        }
     }
 }

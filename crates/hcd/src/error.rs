@@ -11,6 +11,9 @@ pub enum Error {
     /// A data set that is missing, damaged or unlike its description.
     #[error("{0}")]
     Data(String),
+    /// An image that is damaged or of no known kind; the others of its set may do without it.
+    #[error("{0}")]
+    Image(String),
     /// Weights that are damaged or do not fit.
     #[error("{0}")]
     Weights(String),
@@ -27,6 +30,13 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Whether it is of a single image, which can be left out.
+    pub fn is_of_image(&self) -> bool {
+        matches!(self, Self::Image(_) | Self::Io { .. })
+    }
 }
 
 /// Result with this library's [`enum@Error`].

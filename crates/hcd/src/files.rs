@@ -98,7 +98,7 @@ impl Pending {
 }
 
 /// Temporary files are their owner's alone; results are not.
-fn make_readable(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_readable(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

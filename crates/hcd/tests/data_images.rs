@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use hcd::data::{
-    self, Dataset, EvalLoader, Folder, Normalization, Preprocess, Request, Splits, decode, folder, photos,
+    self, Checked, Dataset, Encoded, EvalLoader, Normalization, Preprocess, Request, Splits, decode, folder,
+    photos,
 };
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba};
 use std::fs;
@@ -56,7 +57,7 @@ fn shades(set: &dyn Dataset) -> Vec<u8> {
 
 #[test]
 fn classes_and_files_are_sorted_by_name() {
-    let Splits { train, test } = open(&pets()).unwrap();
+    let Splits { train, test, .. } = open(&pets()).unwrap();
     assert_eq!(train.classes(), ["cat", "dog"]);
     assert_eq!((0..5).map(|index| train.label(index)).collect::<Vec<_>>(), [0, 0, 0, 1, 1]);
     assert_eq!((0..5).map(|index| train.id(index)).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
@@ -68,7 +69,7 @@ fn classes_and_files_are_sorted_by_name() {
 fn pixels_are_those_of_the_files() {
     let root = pets();
     for memory in [0, 1 << 20] {
-        let Splits { train, test } =
+        let Splits { train, test, .. } =
             data::open_as(root.path(), &Request { memory, ..Request::default() }).unwrap();
         // Twice: what is kept is what was decoded.
         for _ in 0..2 {
@@ -104,6 +105,49 @@ fn a_broken_image_stops_the_batches_by_its_name() {
 }
 
 #[test]
+fn what_cannot_be_read_is_named_or_left_out_and_moves_no_id() {
+    let root = pets();
+    let spoil = |name: &str, bytes: &[u8]| fs::write(root.path().join(name), bytes).unwrap();
+    // The first of the set, and one in its middle.
+    spoil("train/cat/a.bmp", b"");
+    spoil("train/dog/a.png", b"a text");
+    let error_of_opening = error(open(&root));
+    assert!(error_of_opening.contains("a.bmp: is no image of a known format"), "{error_of_opening}");
+    let open =
+        || data::open_as(root.path(), &Request { skip_bad: true, ..Request::default() }).unwrap().train;
+    let refused = error(Checked::new(open(), false, &mut |_| {}));
+    for words in ["2 images of ", "a.bmp: is no image", "leave them out with --skip-bad", "--check"] {
+        assert!(refused.contains(words), "no `{words}` in: {refused}");
+    }
+    let mut looked_at = 0;
+    let checked = Checked::new(open(), true, &mut |looked| looked_at += looked).unwrap();
+    assert_eq!(looked_at, 5);
+    let set = &checked.dataset;
+    assert_eq!((0..set.len()).map(|index| set.id(index)).collect::<Vec<_>>(), [1, 2, 4]);
+    assert_eq!(shades(set.as_ref()), [30, 20, 50]);
+    let left_out: Vec<u64> = set.left_out().iter().map(|image| image.id).collect();
+    assert_eq!(left_out, [0, 3]);
+    assert_eq!(checked.normalization().unwrap(), Normalization::of(set.as_ref()).unwrap());
+    // An image of another size is no damage: it wants data.image_size.
+    save(root.path(), "train/cat/deep/er/z.png", rgb(5, 4, 30));
+    let found = error(Checked::new(open(), true, &mut |_| {}));
+    assert!(found.contains("data.image_size"), "{found}");
+}
+
+#[test]
+fn a_third_part_is_to_choose_by() {
+    let root = pets();
+    assert!(open(&root).unwrap().validation.is_none());
+    save(root.path(), "test/cat/1.png", rgb(4, 4, 80));
+    save(root.path(), "test/dog/1.png", rgb(4, 4, 90));
+    let Splits { test, validation, .. } = open(&root).unwrap();
+    assert_eq!(shades(test.as_ref()), [80, 90]);
+    assert_eq!(shades(validation.unwrap().as_ref()), [70, 60]);
+    save(root.path(), "val/bird/1.png", rgb(4, 4, 0));
+    assert!(error(open(&root)).contains("class `bird`"));
+}
+
+#[test]
 fn folders_that_hold_no_set_are_refused() {
     let check = |spoil: fn(&Path), expected: &[&str]| {
         let root = pets();
@@ -118,7 +162,7 @@ fn folders_that_hold_no_set_are_refused() {
     );
     check(
         |root| fs::remove_dir_all(root.join("val")).unwrap(),
-        &["has train, but none of test, val, validation"],
+        &["has train, but none of test, val, valid, validation"],
     );
     check(
         |root| fs::create_dir(root.join("train/empty")).unwrap(),
@@ -252,7 +296,7 @@ fn photos_are_labelled_by_wordnet_names() {
     assert!(photos::by_name(root.path(), &named(3), &Request::default()).unwrap().is_none());
 }
 
-fn with_labels(root: &TempDir, name: &str, text: &str) -> hcd::Result<Folder> {
+fn with_labels(root: &TempDir, name: &str, text: &str) -> hcd::Result<Encoded> {
     let labels = root.path().join(name);
     fs::write(&labels, text).unwrap();
     photos::with_labels(root.path(), &labels, &named(3), &Request::default())
@@ -263,7 +307,7 @@ fn photos_are_labelled_by_a_file() {
     let root = photo_folder();
     let (b, tench, cock, hen) =
         ("n01440764_b.png", "n01440764_tench.png", "n01514668_cock.png", "n01514859_hen.png");
-    let labels = |set: Folder| (0..4).map(|index| set.label(index)).collect::<Vec<_>>();
+    let labels = |set: Encoded| (0..4).map(|index| set.label(index)).collect::<Vec<_>>();
     let csv = format!("file,class\n{hen},hen\n{b},tench\n{tench},0\n{cock},1\n");
     assert_eq!(labels(with_labels(&root, "l.csv", &csv).unwrap()), [0, 0, 1, 2]);
     let tsv = format!("{hen}\t0\n{b}\t1\n{tench}\t2\n{cock}\t2\n");
@@ -297,7 +341,7 @@ fn opening_lists_and_reads_one_header() {
     // Whatever follows is no image: only listing can pass over it.
     (1..2000).for_each(|index| fs::write(root.path().join(format!("a/{index}.png")), "").unwrap());
     let set = folder::classes_of(root.path(), &Request::default()).unwrap();
-    assert_eq!((set.len(), set.path(0)), (2000, first.as_path()));
+    assert_eq!((set.len(), set.shown(0)), (2000, first.display().to_string()));
     let set: Arc<dyn Dataset> = Arc::new(set);
     assert_eq!(set.image_shape().to_string(), "3x2x2");
 }

@@ -4,14 +4,16 @@
 use hcd::Error;
 use hcd::data::{
     Batches, Dataset, EvalLoader, HostBatch, Image, ImageShape, Memory, Normalization, Subset, TrainLoader,
-    View, ViewPolicy, augment,
+    ViewPolicy, Views, augment,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const POLICY: ViewPolicy = ViewPolicy { crop_padding: 1, horizontal_flip: 0.5 };
+fn policy() -> ViewPolicy {
+    ViewPolicy { crop_padding: 1, horizontal_flip: 0.5, ..ViewPolicy::default() }
+}
 
 fn normalization() -> Normalization {
     Normalization { mean: vec![0.25], std: vec![0.5] }
@@ -27,7 +29,7 @@ fn set(samples: usize) -> Arc<dyn Dataset> {
 }
 
 fn loader(samples: usize, batch_size: usize, seed: u64) -> TrainLoader {
-    TrainLoader::new(set(samples), POLICY, &normalization(), batch_size, seed).unwrap()
+    TrainLoader::new(set(samples), &policy(), &normalization(), batch_size, seed).unwrap()
 }
 
 fn all(batches: Batches) -> Vec<HostBatch> {
@@ -70,18 +72,51 @@ proptest! {
     fn each_row_is_the_view_of_its_sample(seed: u64, epoch in 0..5u64) {
         let data = set(10);
         let levels = augment::Levels::new(&normalization());
+        let views = Views::new(&policy(), &normalization().mean, seed).unwrap();
         for batch in all(loader(10, 5, seed).epoch(epoch, 0)) {
             prop_assert_eq!(batch.shape, [5, 1, 3, 3]);
-            let mut expected = Vec::new();
-            for &id in &batch.ids {
-                let view = View::draw(&POLICY, seed, epoch, id);
-                augment::apply(view, &data.image(id as usize).unwrap(), &levels, &mut expected);
+            let mut expected = vec![0.0; batch.pixels.len()];
+            for (&id, place) in batch.ids.iter().zip(expected.chunks_exact_mut(9)) {
+                let view = views.draw(epoch, id, (3, 3), (3, 3));
+                let image = data.image(id as usize).unwrap();
+                augment::apply(&view, &image, image.shape(), &levels, place).unwrap();
             }
             prop_assert_eq!(batch.pixels, expected);
             let labels: Vec<usize> = batch.ids.iter().map(|&id| id as usize % 3).collect();
             prop_assert_eq!(batch.labels, labels);
         }
     }
+}
+
+#[test]
+fn a_repeated_sample_is_shown_in_as_many_views() {
+    let policy = ViewPolicy { repeats: 3, ..policy() };
+    let loader = TrainLoader::new(set(20), &policy, &normalization(), 4, 7).unwrap();
+    let views = Views::new(&policy, &normalization().mean, 7).unwrap();
+    let levels = augment::Levels::new(&normalization());
+    let batches = all(loader.epoch(1, 0));
+    assert_eq!(batches.len(), 5);
+    assert_eq!(all(loader.epoch(1, 2)), batches[2..]);
+    let mut counts = [0; 20];
+    for (index, batch) in batches.iter().enumerate() {
+        let rows = policy.rows_of(index, 4);
+        assert_eq!(rows.iter().map(|(_, rows)| rows.len()).sum::<usize>(), 4);
+        for (repeat, rows) in rows {
+            for row in rows {
+                let id = batch.ids[row];
+                counts[id as usize] += 1;
+                // Epoch 1 shows views 3, 4 and 5 of a sample: no other epoch does.
+                let view = views.draw(3 + repeat, id, (3, 3), (3, 3));
+                let image = set(20).image(id as usize).unwrap();
+                let mut expected = [0.0; 9];
+                augment::apply(&view, &image, image.shape(), &levels, &mut expected).unwrap();
+                assert_eq!(batch.pixels[9 * row..][..9], expected, "{index} {row}");
+            }
+        }
+    }
+    counts.sort_unstable();
+    // The 20 places of the epoch are six samples three times, and one twice.
+    assert_eq!(counts[12..], [0, 2, 3, 3, 3, 3, 3, 3]);
 }
 
 #[test]
@@ -117,7 +152,7 @@ fn a_view_goes_by_the_sample_and_not_by_its_place_in_a_subset() {
         let batches = all(loader.epoch(2, 0));
         batches.into_iter().find(|batch| batch.ids == [8]).unwrap()
     };
-    let part = TrainLoader::new(subset, POLICY, &normalization(), 1, 5).unwrap();
+    let part = TrainLoader::new(subset, &policy(), &normalization(), 1, 5).unwrap();
     assert_eq!(find(&part), find(&loader(20, 1, 5)));
 }
 
@@ -137,12 +172,12 @@ fn evaluation_shows_each_sample_once_in_order_unvaried() {
 #[test]
 fn what_cannot_be_meant_is_refused_all_of_it_at_once() {
     let error = |policy, normalization: &Normalization, batch_size| {
-        TrainLoader::new(set(10), policy, normalization, batch_size, 0).unwrap_err()
+        TrainLoader::new(set(10), &policy, normalization, batch_size, 0).unwrap_err()
     };
-    let few = error(POLICY, &normalization(), 11);
+    let few = error(policy(), &normalization(), 11);
     assert!(matches!(few, Error::Data(_)));
     assert_eq!(few.to_string(), "set: 10 samples, expected at least one batch of 11; lower batch_size");
-    let policy = ViewPolicy { crop_padding: 3, horizontal_flip: 2.0 };
+    let policy = ViewPolicy { crop_padding: 3, horizontal_flip: 2.0, ..ViewPolicy::default() };
     let many = error(policy, &Normalization { mean: vec![], std: vec![0.5] }, 0);
     assert!(matches!(many, Error::Recipe(_)));
     assert_eq!(

@@ -137,6 +137,7 @@ fn from_files_to_a_report() {
         parameters: fitted.network.learned_count(),
         head_parameters: fitted.head_parameters,
         recipe: files::hash(resolved.to_toml().unwrap().as_bytes()),
+        left_out: Vec::new(),
     };
     let entries = [Entry { outcome, epochs: run.metrics().unwrap() }];
     let page = Page {
@@ -239,6 +240,6 @@ fn data_batch(experiment: &Experiment) -> data::HostBatch {
 }
 
 fn logits(mut teacher: Live, batch: &data::HostBatch) -> Vec<f32> {
-    let output = teacher.answer(batch, ViewKey { seed: 0, epoch: 0 }).unwrap();
+    let output = teacher.answer(batch, ViewKey { seed: 0, number: 0 }).unwrap();
     output.logits.into_data().iter::<f32>().collect()
 }

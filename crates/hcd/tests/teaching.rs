@@ -69,7 +69,7 @@ fn methods_start_from_the_same_student_and_see_the_same_views() {
     assert!(seen[0] == seen[1], "kd and hcd saw other views");
     let of = |epoch: u64| batches(&experiment, epoch).into_iter().map(move |batch| (epoch, batch));
     let expected: Vec<_> = of(0).chain(of(1)).collect();
-    let asked: Vec<_> = seen[0].iter().map(|(key, batch)| (key.epoch, batch.clone())).collect();
+    let asked: Vec<_> = seen[0].iter().map(|(key, batch)| (key.number, batch.clone())).collect();
     assert!(asked == expected, "the teacher saw other views than the student");
     assert!(seen[0].iter().all(|(key, _)| key.seed == 3));
 }
@@ -86,7 +86,7 @@ fn a_recorded_teacher_says_what_a_live_one_says_and_looks_once() {
     };
     for round in 0..2 {
         for epoch in 0..2 {
-            let key = ViewKey { seed: 0, epoch };
+            let key = ViewKey { seed: 0, number: epoch };
             for batch in batches(&experiment, epoch) {
                 let expected: (Vec<u32>, Vec<u32>) = answer(direct.answer(&batch, key).unwrap());
                 assert_eq!(answer(recorded.answer(&batch, key).unwrap()), expected, "round {round}");
@@ -104,7 +104,7 @@ fn a_recorded_teacher_says_what_a_live_one_says_and_looks_once() {
     assert_eq!(recorded.asked(), 80);
     recorded.clear();
     let first = &batches(&experiment, 0)[0];
-    recorded.answer(first, ViewKey { seed: 0, epoch: 0 }).unwrap();
+    recorded.answer(first, ViewKey { seed: 0, number: 0 }).unwrap();
     assert_eq!(recorded.asked(), 90);
 }
 

@@ -73,6 +73,15 @@ pub struct EvaluateArgs {
     /// be named as n01440764_tench.JPEG, and the sorted WordNet numbers are the classes
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
+    /// How the files are laid out [default: found out]
+    #[arg(long, value_name = "NAME")]
+    pub format: Option<String>,
+    /// Turn images upright as the camera's EXIF tag says; networks trained so do it anyway
+    #[arg(long)]
+    pub exif_orientation: bool,
+    /// Leave images out that cannot be read, and list them
+    #[arg(long)]
+    pub skip_bad: bool,
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub json: bool,
@@ -89,6 +98,9 @@ pub struct PredictArgs {
     /// Most probable classes to tell of each image
     #[arg(long, value_name = "K", default_value = "5", value_parser = counted())]
     pub top: u64,
+    /// Turn images upright as the camera's EXIF tag says; networks trained so do it anyway
+    #[arg(long)]
+    pub exif_orientation: bool,
     /// Print one JSON object a line for each image
     #[arg(long)]
     pub json: bool,
@@ -108,6 +120,9 @@ pub struct FeaturesArgs {
     /// Images a forward pass
     #[arg(long, value_name = "N", default_value = "32", value_parser = counted())]
     pub batch_size: u64,
+    /// Turn images upright as the camera's EXIF tag says; networks trained so do it anyway
+    #[arg(long)]
+    pub exif_orientation: bool,
     /// Print one JSON object instead of a line
     #[arg(long)]
     pub json: bool,

@@ -3,7 +3,7 @@
 use super::train::{finish, start};
 use crate::args::TrainArgs;
 use crate::session;
-use hcd::teacher::Live;
+use hcd::teacher::Teacher;
 use hcd::train::Objective;
 
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
@@ -14,11 +14,18 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         return Err(hcd::Error::Run(message).into());
     }
     let experiment = session::prepare(&resolved.recipe)?;
-    let teacher = session::load_teacher(&experiment)?;
-    let mut teacher = Live::new(teacher, &experiment.normalization, &experiment.device);
+    let cache = resolved.recipe.teacher.as_ref().and_then(|teacher| teacher.cache.as_deref());
+    let mut teacher: Box<dyn Teacher> = match cache {
+        Some(folder) => {
+            let cached = session::cached_teacher(&experiment, folder)?;
+            session::announce(&experiment, &cached, &[resolved.recipe.seed])?;
+            Box::new(cached)
+        }
+        None => Box::new(session::live_teacher(&experiment, session::load_teacher(&experiment)?)?),
+    };
     let Some(method) = &resolved.recipe.method else {
         return Err(hcd::Error::Recipe("a distillation needs a method: give --method NAME".to_owned()).into());
     };
-    let mut objective = Objective::Distilled { teacher: &mut teacher, method };
+    let mut objective = Objective::Distilled { teacher: teacher.as_mut(), method };
     finish(&resolved, &experiment, &mut objective, &folder, &args.place)
 }

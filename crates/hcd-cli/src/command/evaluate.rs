@@ -2,6 +2,7 @@
 
 use crate::args::EvaluateArgs;
 use crate::{output, progress, session};
+use hcd::data::{Checked, Request};
 use hcd::eval;
 use hcd::models::Parameters;
 use serde_json::json;
@@ -15,9 +16,18 @@ pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     let loaded = session::load_network(&args.source, &device)?;
     let card = &loaded.card;
     let part = args.split.map(Into::into);
-    let (dataset, warnings) = eval::open(&args.data, part, args.labels.as_deref(), card)?;
+    let layout = args.format.as_deref().map(str::parse).transpose()?;
+    let asked = Request { layout, skip_bad: args.skip_bad, ..card.request(args.exif_orientation) };
+    let (mut dataset, warnings) = eval::open(&args.data, part, args.labels.as_deref(), card, &asked)?;
     for warning in warnings {
         output::note(&format!("warning: {warning}"));
+    }
+    if args.skip_bad {
+        let bar = progress::bar("images", dataset.len() as u64);
+        let checked = Checked::new(dataset, true, &mut |looked| bar.inc(looked as u64));
+        bar.finish_and_clear();
+        dataset = checked?.dataset;
+        session::tell_left_out(dataset.left_out());
     }
     let bar = progress::bar("evaluate", dataset.len() as u64);
     let began = Instant::now();
@@ -42,6 +52,7 @@ pub fn run(args: EvaluateArgs) -> anyhow::Result<()> {
             "calibration_error": result.calibration_error,
             "images_per_second": rate,
             "per_class": per_class,
+            "left_out": dataset.left_out(),
         }));
     }
     let rows = [

@@ -3,7 +3,7 @@
 use crate::args::FeaturesArgs;
 use crate::{output, progress, session};
 use hcd::burn::tensor::Device;
-use hcd::data::{EvalLoader, ImageShape, Request, folder, photos};
+use hcd::data::{EvalLoader, ImageShape, folder, photos};
 use hcd::eval::{self, FeatureFile, ImageTensors};
 use hcd::export::Loaded;
 use serde_json::json;
@@ -32,7 +32,7 @@ fn of_folder(args: &FeaturesArgs, loaded: &Loaded, device: &Device) -> anyhow::R
     let card = &loaded.card;
     let files = folder::images_below(&args.images)?;
     let names: Vec<String> = files.iter().map(|path| photos::name_below(&args.images, path)).collect();
-    let request = Request { channels: Some(card.image.channels), preprocess: card.preprocess(), memory: 0 };
+    let request = card.request(args.exif_orientation);
     let set = Arc::new(photos::unlabelled(args.images.display().to_string(), files, &request)?);
     let loader = EvalLoader::new(set, &card.normalization, args.batch_size as usize)?;
     let batches = loader.batches().map(|batch| batch.map(|batch| (batch.pixels, batch.shape)));

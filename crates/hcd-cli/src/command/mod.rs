@@ -1,6 +1,8 @@
 //! The sub-commands, one a file.
 
+pub mod cache_teacher;
 pub mod compare;
+pub mod data;
 pub mod demo;
 pub mod distill;
 pub mod evaluate;

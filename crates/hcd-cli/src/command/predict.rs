@@ -2,7 +2,7 @@
 
 use crate::args::PredictArgs;
 use crate::{output, session};
-use hcd::data::{EvalLoader, Request, folder, photos};
+use hcd::data::{Dataset, EvalLoader, folder, photos};
 use hcd::eval;
 use serde_json::json;
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ pub fn run(args: PredictArgs) -> anyhow::Result<()> {
     let device = session::device();
     let loaded = session::load_network(&args.source, &device)?;
     let card = &loaded.card;
-    let request = Request { channels: Some(card.image.channels), preprocess: card.preprocess(), memory: 0 };
+    let request = card.request(args.exif_orientation);
     let set = Arc::new(photos::unlabelled("images".to_owned(), files(&args.paths)?, &request)?);
     let loader = EvalLoader::new(set.clone(), &card.normalization, eval::batch_of(card.image))?;
     for batch in loader.batches() {
         let batch = batch?;
         let ids = batch.ids.clone();
         for (id, probabilities) in ids.into_iter().zip(eval::probabilities(&loaded.network, batch, &device)) {
-            let file = set.path(id as usize).display().to_string();
+            let file = set.shown(id as usize);
             tell(&file, &best(&probabilities, args.top as usize), &card.classes, args.json)?;
         }
     }

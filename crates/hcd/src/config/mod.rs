@@ -3,14 +3,17 @@
 //! A recipe holds only what differs from the defaults; [`Resolved`] holds everything, with the source of
 //! each value. Every problem found is reported at once, in one line.
 
+mod data;
 mod resolve;
 
+pub use data::{DataConfig, Normalizing};
 pub use resolve::{Origin, Override, Resolved, from_text, load, parse_override};
 
-use crate::data::{Preprocess, Request, ViewPolicy};
+use crate::data::Preprocess;
 use crate::eval::Split;
 use crate::methods::MethodConfig;
-use crate::models::{Interpolation, ModelSpec};
+use crate::models::ModelSpec;
+use crate::teacher::Stored;
 use crate::train::{FinetuneConfig, OptimizerConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -49,71 +52,6 @@ pub struct Recipe {
     pub compare: Option<CompareConfig>,
 }
 
-/// Where the images are and how they are seen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// Folder of the data set.
-    pub path: PathBuf,
-    /// Share of the training data held out for validation, stratified by class.
-    #[serde(default = "defaults::validation")]
-    pub validation: f64,
-    /// Seed of the held-out part; one seed for all runs that are to be compared.
-    #[serde(default)]
-    pub split_seed: u64,
-    /// Side that images are brought to, in pixels; needed where they differ in size.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_size: Option<usize>,
-    /// 1 for grey, 3 for red, green and blue; as in the files where not said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channels: Option<usize>,
-    /// Share of an image's shorter side that is shown when it is brought to `image_size`; 0.875.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub crop: Option<f64>,
-    /// The filter by which it is: `bicubic` or `bilinear`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interpolation: Option<Interpolation>,
-    /// How training images vary.
-    #[serde(default)]
-    pub views: ViewPolicy,
-}
-
-impl DataConfig {
-    /// Most bytes of decoded images that a half of a data set may keep in memory.
-    const MEMORY: usize = 1 << 30;
-
-    /// How images are brought to one size, where they are.
-    pub fn preprocess(&self) -> Option<Preprocess> {
-        let usual = Preprocess::new(self.image_size?);
-        Some(Preprocess {
-            crop: self.crop.unwrap_or(usual.crop),
-            interpolation: self.interpolation.unwrap_or(usual.interpolation),
-            ..usual
-        })
-    }
-
-    /// How the data set is to be opened.
-    pub fn request(&self) -> Request {
-        Request { channels: self.channels, preprocess: self.preprocess(), memory: Self::MEMORY }
-    }
-
-    /// Every problem with it, each as `key = value, what was expected`.
-    fn check(&self) -> Vec<String> {
-        let share = self.validation;
-        let mut problems = Vec::new();
-        if !(0.0..1.0).contains(&share) {
-            problems.push(format!("validation = {share}, must be in [0, 1)"));
-        }
-        if self.image_size.is_none() && (self.crop.is_some() || self.interpolation.is_some()) {
-            problems.push(
-                "crop and interpolation say how images come to image_size, which is missing".to_owned(),
-            );
-        }
-        problems.extend(self.request().check());
-        problems
-    }
-}
-
 /// Who teaches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,14 +61,27 @@ pub struct TeacherConfig {
     /// The network that they fit, where the file does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelSpec>,
+    /// Side of what it looks at, in pixels, where that is not the student's: the same views at another size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    /// Folder that its answers are kept in, and read from where they are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
+    /// How they are stored: `f16`, `f32`, or `int8` with a scale a row.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub stored: Stored,
+}
+
+fn is_usual(stored: &Stored) -> bool {
+    *stored == Stored::default()
 }
 
 impl TeacherConfig {
     /// What is wrong with the values, one line each, the key in front.
     fn check(&self) -> Vec<String> {
-        let Some(model) = &self.model else { return Vec::new() };
-        let mut problems: Vec<String> =
-            model.check().into_iter().map(|what| format!("model.{what}")).collect();
+        let mut problems = self.image_size.map_or_else(Vec::new, |size| Preprocess::new(size).check());
+        let Some(model) = &self.model else { return problems };
+        problems.extend(model.check().into_iter().map(|what| format!("model.{what}")));
         if model.weights.is_some() {
             problems.push("model.weights: the teacher's weights are teacher.weights".to_owned());
         }
@@ -259,12 +210,6 @@ impl From<Lesson> for toml::Table {
 fn is_folder_name(label: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !label.is_empty() && !label.starts_with('.') && label.chars().all(plain)
-}
-
-mod defaults {
-    pub fn validation() -> f64 {
-        0.1
-    }
 }
 
 impl Recipe {

@@ -38,6 +38,18 @@ impl Adapted {
     }
 }
 
+impl Adapted {
+    /// Grey as often as there are channels.
+    fn in_channels(&self, image: Image) -> Image {
+        let channels = self.shape.channels;
+        if channels == image.channels {
+            return image;
+        }
+        let pixels = image.pixels.iter().flat_map(|&level| std::iter::repeat_n(level, channels)).collect();
+        Image { channels, pixels, ..image }
+    }
+}
+
 impl Dataset for Adapted {
     fn len(&self) -> usize {
         self.inner.len()
@@ -57,12 +69,11 @@ impl Dataset for Adapted {
             Some(preprocess) => preprocess.apply(image)?,
             None => image,
         };
-        let channels = self.shape.channels;
-        if channels == image.channels {
-            return Ok(image);
-        }
-        let pixels = image.pixels.iter().flat_map(|&level| std::iter::repeat_n(level, channels)).collect();
-        Ok(Image { channels, pixels, ..image })
+        Ok(self.in_channels(image))
+    }
+
+    fn original(&self, index: usize) -> Result<Image> {
+        Ok(self.in_channels(self.inner.original(index)?))
     }
 
     fn image_shape(&self) -> ImageShape {

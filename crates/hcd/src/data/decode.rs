@@ -1,19 +1,25 @@
 //! From an image file to 8-bit pixels, grey or red-green-blue, as a network wants them.
 //!
-//! PNG, JPEG, BMP, PNM and WebP, told by their contents. Alpha is dropped, 16-bit samples are reduced to 8, CMYK
-//! becomes RGB; grey is PIL's: (19595·R + 38470·G + 7471·B + 2¹⁵) / 2¹⁶, the weights of ITU-R 601-2. A camera's
-//! orientation tag is not applied, as torchvision's loaders don't. Files come from strangers: what they ask for
-//! is limited.
+//! PNG, JPEG, BMP, PNM, WebP and TIFF, told by their contents, as PIL's `convert` gives them: alpha is dropped, a
+//! palette looked up; CMYK, inverted in JPEG as Adobe has it, becomes (255 − C)·(255 − K) / 255; of 16 bits the upper 8
+//! are taken (of grey, too, where PIL clips whatever is above 255); grey of colours is
+//! (19595·R + 38470·G + 7471·B + 2¹⁵) / 2¹⁶, the weights of ITU-R 601-2.
+//!
+//! A camera's orientation tag is applied where that is asked for, as by PIL's `exif_transpose`; torchvision's loaders
+//! don't. That of a TIFF image says how its rows are stored, and is always applied, as PIL does. Files come from
+//! strangers: what they ask for is limited.
 
 use super::{Image, ImageShape};
 use crate::error::{Error, Result};
+use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
 /// Names of image files end so, in either case.
-pub const EXTENSIONS: [&str; 9] = ["png", "jpg", "jpeg", "bmp", "webp", "ppm", "pgm", "pbm", "pnm"];
+pub const EXTENSIONS: [&str; 11] =
+    ["png", "jpg", "jpeg", "bmp", "webp", "ppm", "pgm", "pbm", "pnm", "tif", "tiff"];
 
 /// Most bytes of a file; no photo is near it.
 const MOST_FILE: u64 = 1 << 28;
@@ -34,17 +40,47 @@ pub fn is_image_name(path: &Path) -> bool {
 /// # Errors
 /// Where it cannot be read, is no whole image, or is too large.
 pub fn decode(path: &Path, channels: usize) -> Result<Image> {
-    let bytes = read(path)?;
-    let decoded = reader(path, &bytes)?.decode().map_err(|error| damaged(path, &error))?;
+    decode_upright(path, channels, false)
+}
+
+/// As [`decode`], turned upright as the camera says where `orient` is set.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_upright(path: &Path, channels: usize, orient: bool) -> Result<Image> {
+    decode_oriented(&path.display().to_string(), &read(path)?, channels, orient)
+}
+
+/// Decodes the bytes of a file, which errors call `shown`.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_bytes(shown: &str, bytes: &[u8], channels: usize) -> Result<Image> {
+    decode_oriented(shown, bytes, channels, false)
+}
+
+/// As [`decode_bytes`], turned upright as the camera says where `orient` is set.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_oriented(shown: &str, bytes: &[u8], channels: usize, orient: bool) -> Result<Image> {
+    let fail = |error| damaged(shown, &error);
+    let (format, mut decoder) = decoder(shown, bytes)?;
+    if decoder.total_bytes() > MOST_MEMORY {
+        return Err(Error::Image(format!(
+            "{shown}: image is too large (over {MOST_MEMORY} bytes of pixels)"
+        )));
+    }
+    let orientation = orientation(&mut decoder, format, orient);
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    decoded.apply_orientation(orientation);
     let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+    let (samples, per_pixel) = samples_of(decoded);
     let pixels = match channels {
-        1 => grey(decoded),
-        3 => decoded.into_rgb8().into_raw(),
+        1 => grey(samples, per_pixel),
+        3 => colours(samples, per_pixel),
         other => {
-            return Err(Error::Data(format!(
-                "{}: asked for in {other} channels, has 1 or 3",
-                path.display()
-            )));
+            return Err(Error::Data(format!("{shown}: asked for in {other} channels, has 1 or 3")));
         }
     };
     Ok(Image { height, width, channels, pixels })
@@ -55,11 +91,41 @@ pub fn decode(path: &Path, channels: usize) -> Result<Image> {
 /// # Errors
 /// As [`decode`].
 pub fn probe(path: &Path) -> Result<ImageShape> {
-    let bytes = read(path)?;
-    let decoder = reader(path, &bytes)?.into_decoder().map_err(|error| damaged(path, &error))?;
+    probe_upright(path, false)
+}
+
+/// The shape of an image as [`decode_upright`] gives it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn probe_upright(path: &Path, orient: bool) -> Result<ImageShape> {
+    probe_bytes(&path.display().to_string(), &read(path)?, orient)
+}
+
+/// The shape of an image as [`decode_oriented`] gives it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn probe_bytes(shown: &str, bytes: &[u8], orient: bool) -> Result<ImageShape> {
+    let (format, mut decoder) = decoder(shown, bytes)?;
     let (width, height) = decoder.dimensions();
+    let (width, height) = match orientation(&mut decoder, format, orient) {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => (height, width),
+        _ => (width, height),
+    };
     let channels = if is_grey(decoder.color_type()) { 1 } else { 3 };
     Ok(ImageShape { channels, height: height as usize, width: width as usize })
+}
+
+/// How the stored image is to be turned. What is wrong with a tag is no reason to lose the image.
+fn orientation(decoder: &mut impl ImageDecoder, format: ImageFormat, orient: bool) -> Orientation {
+    match orient || format == ImageFormat::Tiff {
+        true => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+        false => Orientation::NoTransforms,
+    }
 }
 
 fn is_grey(color: ColorType) -> bool {
@@ -67,26 +133,25 @@ fn is_grey(color: ColorType) -> bool {
 }
 
 /// The bytes of a file of a bearable size.
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let fail = |source| Error::Io { path: path.to_owned(), action: "read", source };
     let mut bytes = Vec::new();
     File::open(path).map_err(fail)?.take(MOST_FILE + 1).read_to_end(&mut bytes).map_err(fail)?;
     match bytes.len() as u64 > MOST_FILE {
         true => {
-            Err(Error::Data(format!("{}: over {MOST_FILE} bytes, too large for an image", path.display())))
+            Err(Error::Image(format!("{}: over {MOST_FILE} bytes, too large for an image", path.display())))
         }
         false => Ok(bytes),
     }
 }
 
-fn reader<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageReader<Cursor<&'a [u8]>>> {
-    let shown = path.display();
+fn decoder(shown: &str, bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder)> {
     let format = image::guess_format(bytes).ok().filter(ImageFormat::reading_enabled).ok_or_else(|| {
-        Error::Data(format!("{shown}: is no image of a known format (PNG, JPEG, BMP, PNM, WebP)"))
+        Error::Image(format!("{shown}: is no image of a known format (PNG, JPEG, BMP, PNM, WebP, TIFF)"))
     })?;
     // The decoder paints grey what is missing.
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        return Err(Error::Data(format!(
+        return Err(Error::Image(format!(
             "{shown}: damaged JPEG image: cut short, its end marker is missing"
         )));
     }
@@ -96,28 +161,53 @@ fn reader<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageReader<Cursor<&'a [u8
     limits.max_image_height = Some(MOST_SIDE);
     limits.max_alloc = Some(MOST_MEMORY);
     reader.limits(limits);
-    Ok(reader)
+    Ok((format, reader.into_decoder().map_err(|error| damaged(shown, &error))?))
 }
 
-fn damaged(path: &Path, error: &ImageError) -> Error {
+fn damaged(shown: &str, error: &ImageError) -> Error {
     let what = match error {
         ImageError::Limits(_) => "image is too large",
         ImageError::Unsupported(_) => "image of a kind that is not supported",
         _ => "damaged image",
     };
-    Error::Data(format!("{}: {what} ({error})", path.display()))
+    let error = error.to_string().replace(['\n', '\r'], " ");
+    Error::Image(format!("{shown}: {what} ({error})"))
+}
+
+/// The samples of an image in 8 bits, and how many a pixel has.
+fn samples_of(image: DynamicImage) -> (Vec<u8>, usize) {
+    let upper = |samples: Vec<u16>| samples.into_iter().map(|sample| (sample >> 8) as u8).collect();
+    match image {
+        DynamicImage::ImageLuma8(image) => (image.into_raw(), 1),
+        DynamicImage::ImageLumaA8(image) => (image.into_raw(), 2),
+        DynamicImage::ImageRgb8(image) => (image.into_raw(), 3),
+        DynamicImage::ImageRgba8(image) => (image.into_raw(), 4),
+        DynamicImage::ImageLuma16(image) => (upper(image.into_raw()), 1),
+        DynamicImage::ImageLumaA16(image) => (upper(image.into_raw()), 2),
+        DynamicImage::ImageRgb16(image) => (upper(image.into_raw()), 3),
+        DynamicImage::ImageRgba16(image) => (upper(image.into_raw()), 4),
+        other => (other.into_rgb8().into_raw(), 3),
+    }
+}
+
+fn colours(samples: Vec<u8>, per_pixel: usize) -> Vec<u8> {
+    match per_pixel {
+        3 => samples,
+        4 => samples.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect(),
+        _ => samples.into_iter().step_by(per_pixel).flat_map(|level| [level; 3]).collect(),
+    }
 }
 
 /// PIL's conversion to `L`.
-fn grey(image: DynamicImage) -> Vec<u8> {
-    if is_grey(image.color()) {
-        return image.into_luma8().into_raw();
+fn grey(samples: Vec<u8>, per_pixel: usize) -> Vec<u8> {
+    if per_pixel < 3 {
+        return samples.into_iter().step_by(per_pixel).collect();
     }
     let luma = |pixel: &[u8; 3]| {
         let [r, g, b] = pixel.map(u32::from);
         ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16) as u8
     };
-    image.into_rgb8().into_raw().as_chunks::<3>().0.iter().map(luma).collect()
+    colours(samples, per_pixel).as_chunks::<3>().0.iter().map(luma).collect()
 }
 
 /// Whether a JPEG file's segments reach its end-of-image marker (ITU-T T.81, annex B). A thumbnail's own marker

@@ -66,7 +66,7 @@ pub fn open(folder: &Path) -> Result<Splits> {
         let (shown, expected, came) = (test_images.display(), train.image_shape(), test.image_shape());
         return Err(Error::Data(format!("{shown}: images are {came}, expected {expected} as in training")));
     }
-    Ok(Splits { train: Arc::new(train), test: Arc::new(test) })
+    Ok(Splits { train: Arc::new(train), test: Arc::new(test), validation: None })
 }
 
 /// Reads one IDX file of unsigned bytes of the given rank; gzipped where its name ends in `.gz`.

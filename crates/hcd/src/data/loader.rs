@@ -4,7 +4,8 @@
 //! (seed, epoch, sample id); so an epoch taken up at batch k continues as if never left.
 
 use super::augment::Levels;
-use super::{Dataset, HostBatch, Normalization, View, ViewPolicy};
+use super::batch::Shown;
+use super::{Dataset, HostBatch, Normalization, ViewPolicy, Views};
 use crate::error::{Error, Result};
 use crate::rng;
 use rand::seq::SliceRandom;
@@ -20,10 +21,9 @@ const DEPTH: usize = 2;
 #[derive(Debug, Clone)]
 pub struct TrainLoader {
     dataset: Arc<dyn Dataset>,
-    policy: ViewPolicy,
+    views: Views,
     levels: Levels,
     batch_size: usize,
-    seed: u64,
 }
 
 impl TrainLoader {
@@ -34,7 +34,7 @@ impl TrainLoader {
     /// does not fill one batch.
     pub fn new(
         dataset: Arc<dyn Dataset>,
-        policy: ViewPolicy,
+        policy: &ViewPolicy,
         normalization: &Normalization,
         batch_size: usize,
         seed: u64,
@@ -55,7 +55,20 @@ impl TrainLoader {
                 "{name}: {count} samples, expected at least one batch of {batch_size}; lower batch_size"
             )));
         }
-        Ok(Self { dataset, policy, levels, batch_size, seed })
+        let views = Views::new(policy, &normalization.mean, seed)?;
+        Ok(Self { dataset, views, levels, batch_size })
+    }
+
+    /// A loader of the same views of `dataset`, the same samples at another size, in batches of up to `most`.
+    pub fn at_size_of(&self, dataset: Arc<dyn Dataset>, most: usize) -> Self {
+        let shape = self.dataset.image_shape();
+        let views = self.views.drawn_for((shape.height, shape.width));
+        Self { dataset, views, levels: self.levels.clone(), batch_size: self.batch_size.min(most) }
+    }
+
+    /// A loader of views drawn under another seed.
+    pub fn under(&self, seed: u64) -> Self {
+        Self { views: self.views.under(seed), ..self.clone() }
     }
 
     /// Whole batches in an epoch, at least 1.
@@ -66,12 +79,65 @@ impl TrainLoader {
     /// The batches of an epoch from batch `first_batch` on (0 for all of it); none where there are no more.
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Batches {
         let this = self.clone();
-        let order = epoch_order(this.dataset.len(), this.seed, epoch);
+        let order = epoch_order(this.dataset.len(), self.seed(), epoch);
         Batches::prepare(first_batch..self.batches_per_epoch(), move |batch| {
-            let indices = &order[batch * this.batch_size..][..this.batch_size];
-            let view_of = |id| View::draw(&this.policy, this.seed, epoch, id);
-            HostBatch::assemble(this.dataset.as_ref(), indices, &this.levels, view_of)
+            let (policy, repeats) = (this.policy(), this.policy().repeats as usize);
+            let mut shown = Vec::with_capacity(this.batch_size);
+            for (repeat, rows) in policy.rows_of(batch, this.batch_size) {
+                let number = policy.number_of(this.seed(), epoch, repeat);
+                let places = batch * this.batch_size..(batch + 1) * this.batch_size;
+                let own = places.filter(|place| place % repeats == repeat as usize);
+                shown.extend(own.map(|place| Shown { index: order[place / repeats], number }));
+                debug_assert_eq!(shown.len(), rows.end);
+            }
+            this.show(&shown)
         })
+    }
+
+    /// The samples at `indices` as view `number` shows them, in that order; the last batch may be smaller.
+    pub fn view_batches(&self, number: u64, indices: Vec<usize>) -> Batches {
+        let this = self.clone();
+        Batches::prepare(0..indices.len().div_ceil(self.batch_size), move |batch| {
+            let start = batch * this.batch_size;
+            this.view_batch(number, &indices[start..indices.len().min(start + this.batch_size)])
+        })
+    }
+
+    /// View `number` of the samples at `indices`.
+    ///
+    /// # Errors
+    /// Where an image cannot be read.
+    pub fn view_batch(&self, number: u64, indices: &[usize]) -> Result<HostBatch> {
+        self.show(&indices.iter().map(|&index| Shown { index, number }).collect::<Vec<_>>())
+    }
+
+    fn show(&self, shown: &[Shown]) -> Result<HostBatch> {
+        HostBatch::varied(self.dataset.as_ref(), shown, &self.levels, &self.views)
+    }
+
+    /// Most samples in a batch.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// What is learned from.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
+    }
+
+    /// How views are drawn.
+    pub fn policy(&self) -> &ViewPolicy {
+        self.views.policy()
+    }
+
+    /// Whether views are of images as they were before they were brought to one size.
+    pub fn views_originals(&self) -> bool {
+        self.views.of_originals()
+    }
+
+    /// The seed of order and views.
+    pub fn seed(&self) -> u64 {
+        self.views.seed()
     }
 }
 
@@ -104,7 +170,7 @@ impl EvalLoader {
         Batches::prepare(0..self.batch_count(), move |batch| {
             let start = batch * this.batch_size;
             let indices: Vec<usize> = (start..this.dataset.len().min(start + this.batch_size)).collect();
-            HostBatch::assemble(this.dataset.as_ref(), &indices, &this.levels, |_| View::identity())
+            HostBatch::unvaried(this.dataset.as_ref(), &indices, &this.levels)
         })
     }
 }

@@ -11,32 +11,55 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub mod adapted;
+pub mod aircraft;
+pub mod at_size;
 pub mod augment;
+pub mod augment_ops;
 pub mod batch;
+pub mod check;
+pub mod cifar;
+pub mod cub;
 pub mod decode;
+pub mod encoded;
 pub mod fingerprint;
 pub mod folder;
 pub mod idx;
+pub mod imagenet;
+mod kept;
+pub mod layouts;
 pub mod loader;
 pub mod memory;
 pub mod normalize;
+pub mod parquet;
 pub mod photos;
 pub mod relabelled;
+pub mod request;
 pub mod resize;
+pub mod sheet;
+pub mod single_folder;
 pub mod split;
+pub mod survey;
+pub mod tiny_imagenet;
 pub mod view;
+pub mod webdataset;
 
 pub use adapted::Adapted;
+pub use at_size::AtSize;
 pub use batch::HostBatch;
+pub use check::{Checked, LeftOut};
+pub use encoded::Encoded;
 pub use fingerprint::fingerprint;
-pub use folder::{Folder, Request};
+pub use layouts::Layout;
 pub use loader::{Batches, EvalLoader, TrainLoader};
 pub use memory::Memory;
 pub use normalize::Normalization;
 pub use relabelled::{Joined, Matched, Relabelled};
+pub use request::Request;
 pub use resize::Preprocess;
+pub use sheet::contact_sheet;
 pub use split::{Subset, stratified_split};
-pub use view::{View, ViewPolicy};
+pub use survey::Survey;
+pub use view::{Crop, CropConfig, JitterConfig, Mixing, View, ViewPolicy, Views};
 
 /// Channels, height and width of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -106,6 +129,14 @@ pub trait Dataset: Send + Sync + Debug {
     /// Where it cannot be read or decoded.
     fn image(&self, index: usize) -> Result<Image>;
 
+    /// The image of a sample before it was brought to that shape: what random crops are taken from.
+    ///
+    /// # Errors
+    /// As [`Dataset::image`].
+    fn original(&self, index: usize) -> Result<Image> {
+        self.image(index)
+    }
+
     /// The shape all images share.
     fn image_shape(&self) -> ImageShape;
 
@@ -116,22 +147,34 @@ pub trait Dataset: Send + Sync + Debug {
     /// What errors call it, as `data/fashion-mnist (train)`.
     fn name(&self) -> String;
 
+    /// What people call a sample: its file, or its place.
+    fn shown(&self, index: usize) -> String {
+        format!("{}: sample {}", self.name(), self.id(index))
+    }
+
     /// Whether an image takes work each time, so that several threads had better share a batch's.
     fn decodes(&self) -> bool {
         false
     }
+
+    /// What is not in the set because it cannot be read.
+    fn left_out(&self) -> &[LeftOut] {
+        &[]
+    }
 }
 
-/// The two halves of a published data set.
+/// The parts of a published data set.
 #[derive(Debug, Clone)]
 pub struct Splits {
-    /// To learn from, and to hold a validation part out of.
+    /// To learn from, and to hold a validation part out of where none comes with the set.
     pub train: Arc<dyn Dataset>,
+    /// To choose epochs and settings by, where the set comes with such a part beside the one to test on.
+    pub validation: Option<Arc<dyn Dataset>>,
     /// To report on: looked at by `eval` alone.
     pub test: Arc<dyn Dataset>,
 }
 
-/// Opens the data set in a folder, whatever its layout ([`idx`], [`folder`]), images as they are.
+/// Opens the data set in a folder, whatever its layout ([`Layout`]), images as they are.
 ///
 /// # Errors
 /// As [`open_as`].
@@ -144,15 +187,14 @@ pub fn open(path: &Path) -> Result<Splits> {
 /// # Errors
 /// Where the folder is missing, its layout is unknown, or a file in it is damaged.
 pub fn open_as(path: &Path, request: &Request) -> Result<Splits> {
-    check_folder(path)?;
-    if idx::recognises(path) {
-        let Splits { train, test } = idx::open(path)?;
-        return Ok(Splits { train: Adapted::wrap(train, request)?, test: Adapted::wrap(test, request)? });
+    let layout = request.layout.or_else(|| Layout::recognise(path));
+    if layout.is_none() || !path.is_file() {
+        check_folder(path)?;
     }
-    if folder::recognises(path) {
-        return folder::open(path, request);
+    match layout {
+        Some(layout) => layout.open(path, request),
+        None => Err(unknown(path)),
     }
-    Err(unknown(path))
 }
 
 /// A folder that holds no data set.

@@ -1,7 +1,8 @@
 //! Normalisation: per channel, (pixel/255 − mean) / std.
 
-use super::Dataset;
+use super::{Dataset, Image, batch};
 use crate::error::{Error, Result};
+use crate::models::Preprocessing;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,12 @@ impl Normalization {
         problems
     }
 
+    /// Those of ImageNet's training images in colour, as torchvision and timm have them.
+    pub fn imagenet() -> Self {
+        let Preprocessing { mean, std, .. } = Preprocessing::imagenet(1.0);
+        Self { mean: mean.to_vec(), std: std.to_vec() }
+    }
+
     /// Mean and population standard deviation of each channel over all pixels of a set.
     ///
     /// The sums are whole numbers and so exact: the result does not depend on order or threads.
@@ -43,39 +50,64 @@ impl Normalization {
     /// value throughout.
     pub fn of(dataset: &dyn Dataset) -> Result<Self> {
         let shape = dataset.image_shape();
-        let channels = shape.channels;
-        if dataset.is_empty() {
-            return Err(Error::Data(format!("{}: holds no samples to normalise by", dataset.name())));
-        }
-        let sums = (0..dataset.len())
+        let moments = (0..dataset.len())
             .into_par_iter()
-            .try_fold(
-                || vec![Sums::default(); channels],
-                |mut sums, index| {
-                    let image = super::batch::image_of_shape(dataset, index, shape)?;
-                    for pixel in image.pixels.chunks_exact(channels) {
-                        sums.iter_mut().zip(pixel).for_each(|(sums, &level)| sums.add(level));
-                    }
-                    Ok(sums)
-                },
-            )
-            .try_reduce(
-                || vec![Sums::default(); channels],
-                |left, right| Ok(left.into_iter().zip(right).map(|(left, right)| left.join(right)).collect()),
-            )?;
-        let pixels = dataset.len() as u64 * (shape.height * shape.width) as u64;
-        let (mut mean, mut std) = (Vec::new(), Vec::new());
-        for (channel, sums) in sums.into_iter().enumerate() {
-            let Some((channel_mean, channel_std)) = sums.moments(pixels) else {
-                let name = dataset.name();
-                return Err(Error::Data(format!(
-                    "{name}: channel {channel} has the same value in all pixels"
-                )));
-            };
-            mean.push(channel_mean as f32);
-            std.push(channel_std as f32);
+            .map(|index| -> Result<Moments> {
+                Ok(Moments::of(&batch::image_of_shape(dataset, index, shape)?))
+            })
+            .try_reduce(Moments::default, |left, right| Ok(left.join(right)))?;
+        moments.normalization(&dataset.name())
+    }
+}
+
+/// What mean and deviation follow from: whole numbers, which no order of adding can disturb.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Moments {
+    channels: Vec<Sums>,
+    pixels: u64,
+}
+
+impl Moments {
+    /// Those of one image.
+    pub(super) fn of(image: &Image) -> Self {
+        let mut channels = vec![Sums::default(); image.channels];
+        for pixel in image.pixels.chunks_exact(image.channels.max(1)) {
+            channels.iter_mut().zip(pixel).for_each(|(sums, &level)| sums.add(level));
         }
-        Ok(Self { mean, std })
+        Self { channels, pixels: (image.height * image.width) as u64 }
+    }
+
+    /// Those of both.
+    pub(super) fn join(mut self, other: Self) -> Self {
+        self.channels.resize(self.channels.len().max(other.channels.len()), Sums::default());
+        for (own, other) in self.channels.iter_mut().zip(other.channels) {
+            own.levels += other.levels;
+            own.squares += other.squares;
+        }
+        self.pixels += other.pixels;
+        self
+    }
+
+    /// Mean and deviation of each channel, from 0 to 1.
+    pub(super) fn values(&self) -> Vec<(f64, f64)> {
+        self.channels.iter().map(|sums| sums.moments(self.pixels)).collect()
+    }
+
+    /// What a set called `name` is normalised by.
+    ///
+    /// # Errors
+    /// Where there are no pixels, or a channel has one value throughout.
+    pub(super) fn normalization(&self, name: &str) -> Result<Normalization> {
+        let bad = |what: String| Err(Error::Data(format!("{name}: {what}")));
+        let values = self.values();
+        if values.is_empty() {
+            return bad("holds no samples to normalise by".to_owned());
+        }
+        if let Some(channel) = values.iter().position(|(_, std)| *std == 0.0) {
+            return bad(format!("channel {channel} has the same value in all pixels"));
+        }
+        let (mean, std) = values.into_iter().map(|(mean, std)| (mean as f32, std as f32)).unzip();
+        Ok(Normalization { mean, std })
     }
 }
 
@@ -93,17 +125,13 @@ impl Sums {
         self.squares += level * level;
     }
 
-    fn join(self, other: Self) -> Self {
-        Self { levels: self.levels + other.levels, squares: self.squares + other.squares }
-    }
-
-    /// Mean and standard deviation of x/255 over n pixels; none where the deviation is 0.
+    /// Mean and standard deviation of x/255 over n pixels; 0 where there are none.
     /// n²·var = n·Σx² − (Σx)² is a whole number, so nothing cancels.
-    fn moments(self, pixels: u64) -> Option<(f64, f64)> {
+    fn moments(self, pixels: u64) -> (f64, f64) {
         let (n, levels, squares) = (u128::from(pixels), u128::from(self.levels), u128::from(self.squares));
         let spread = n * squares - levels * levels;
-        let scale = 255.0 * pixels as f64;
-        (spread > 0).then(|| (self.levels as f64 / scale, (spread as f64).sqrt() / scale))
+        let scale = 255.0 * pixels.max(1) as f64;
+        (self.levels as f64 / scale, (spread as f64).sqrt() / scale)
     }
 }
 

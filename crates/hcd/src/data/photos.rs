@@ -6,7 +6,7 @@
 //! Without a labels file, photos may be named after WordNet, as `n01440764_tench.JPEG`: the sorted distinct
 //! `n` + 8 digits are the classes, in ImageNet's order; so there must be as many as the network has.
 
-use super::{Folder, Request, folder};
+use super::{Encoded, Request, folder};
 use crate::error::{Error, Result};
 use crate::files;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// Where a photo has no label, a label no photo or no class, or a file is damaged.
-pub fn with_labels(folder: &Path, labels: &Path, classes: &[String], request: &Request) -> Result<Folder> {
+pub fn with_labels(folder: &Path, labels: &Path, classes: &[String], request: &Request) -> Result<Encoded> {
     let bad = |what: String| Error::Data(format!("{}: {what}", labels.display()));
     let mut table = read_table(labels)?;
     let mut samples = Vec::new();
@@ -30,14 +30,14 @@ pub fn with_labels(folder: &Path, labels: &Path, classes: &[String], request: &R
     if let Some(name) = table.into_keys().find(|name| !HEADERS.contains(&name.to_lowercase().as_str())) {
         return Err(bad(format!("labels {name}, which is not in {}", folder.display())));
     }
-    Folder::new(folder.display().to_string(), classes.to_vec(), samples, request)
+    folder::of_files(folder.display().to_string(), classes.to_vec(), samples, request)
 }
 
 /// Opens the photos of a folder by their WordNet names; none where a photo is named otherwise.
 ///
 /// # Errors
 /// Where there are not as many distinct names as `classes`, or a file is damaged.
-pub fn by_name(folder: &Path, classes: &[String], request: &Request) -> Result<Option<Folder>> {
+pub fn by_name(folder: &Path, classes: &[String], request: &Request) -> Result<Option<Encoded>> {
     let images = folder::images_below(folder)?;
     let ids: Option<Vec<String>> = images.iter().map(|path| wordnet_id(path)).collect();
     let Some(ids) = ids.filter(|ids| !ids.is_empty()) else { return Ok(None) };
@@ -52,15 +52,15 @@ pub fn by_name(folder: &Path, classes: &[String], request: &Request) -> Result<O
     }
     let label = |id: &String| known.binary_search(&id).unwrap_or_default();
     let samples = images.into_iter().zip(ids.iter().map(label)).collect();
-    Folder::new(folder.display().to_string(), classes.to_vec(), samples, request).map(Some)
+    folder::of_files(folder.display().to_string(), classes.to_vec(), samples, request).map(Some)
 }
 
 /// Photos without labels, as a set of one class.
 ///
 /// # Errors
 /// Where there are none, or the first is damaged.
-pub fn unlabelled(name: String, photos: Vec<PathBuf>, request: &Request) -> Result<Folder> {
-    Folder::new(name, vec![String::new()], photos.into_iter().map(|path| (path, 0)).collect(), request)
+pub fn unlabelled(name: String, photos: Vec<PathBuf>, request: &Request) -> Result<Encoded> {
+    folder::of_files(name, vec![String::new()], photos.into_iter().map(|path| (path, 0)).collect(), request)
 }
 
 /// A photo's path below a folder, with `/` between.

@@ -72,6 +72,10 @@ impl Dataset for Relabelled {
         self.inner.image(index)
     }
 
+    fn original(&self, index: usize) -> Result<Image> {
+        self.inner.original(index)
+    }
+
     fn image_shape(&self) -> ImageShape {
         self.inner.image_shape()
     }
@@ -137,6 +141,11 @@ impl Dataset for Joined {
     fn image(&self, index: usize) -> Result<Image> {
         let (set, index) = self.of(index);
         set.image(index)
+    }
+
+    fn original(&self, index: usize) -> Result<Image> {
+        let (set, index) = self.of(index);
+        set.original(index)
     }
 
     fn image_shape(&self) -> ImageShape {

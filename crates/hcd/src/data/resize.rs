@@ -7,6 +7,7 @@
 //! Source: timm `data/transforms_factory.py`; torchvision `Resize`, `CenterCrop`.
 
 use super::Image;
+use super::augment_ops::Rect;
 use crate::error::{Error, Result};
 use crate::models::Interpolation;
 use fast_image_resize::images::{Image as Pixels, ImageRef};
@@ -22,6 +23,9 @@ pub struct Preprocess {
     pub crop: f64,
     /// The filter.
     pub interpolation: Interpolation,
+    /// Whether images are first turned upright as the camera's EXIF tag says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exif_orientation: bool,
 }
 
 impl Preprocess {
@@ -32,7 +36,7 @@ impl Preprocess {
 
     /// To `size`, with timm's defaults.
     pub fn new(size: usize) -> Self {
-        Self { size, crop: Self::CROP, interpolation: Interpolation::Bicubic }
+        Self { size, crop: Self::CROP, interpolation: Interpolation::Bicubic, exif_orientation: false }
     }
 
     /// Every problem with it, each as `key = value, what was expected`.
@@ -55,45 +59,27 @@ impl Preprocess {
     /// # Errors
     /// Where the image has no pixels, or neither 1 nor 3 channels.
     pub fn apply(&self, image: Image) -> Result<Image> {
-        let Image { height, width, channels, .. } = image;
+        let Image { height, width, .. } = image;
         if (height, width) == (self.size, self.size) {
             return Ok(image);
         }
-        let refuse =
-            |what: String| Error::Data(format!("image of {} cannot be resized: {what}", image.shape()));
-        let kind = match channels {
-            1 => PixelType::U8,
-            3 => PixelType::U8x3,
-            _ => return Err(refuse("expected 1 or 3 channels".to_owned())),
-        };
-        if height == 0 || width == 0 {
-            return Err(refuse("it has no pixels".to_owned()));
+        check_pixels(&image)?;
+        resize(&image, self.window(height, width), [self.size; 2], self.interpolation)
+    }
+
+    /// Which part of an image of that size, which has pixels, is seen: top, left, rows and columns. Pixels outside of it
+    /// only serve the filter's edges.
+    pub fn window(&self, height: usize, width: usize) -> [f64; 4] {
+        if (height, width) == (self.size, self.size) {
+            return [0.0, 0.0, height as f64, width as f64];
         }
         let (tall, wide) = self.scaled(height, width);
-        // The crop's rectangle in the source: pixels outside of it only serve the filter's edges.
         let window = |side: usize, scaled: usize| {
             let scale = side as f64 / scaled as f64;
             (centre(scaled, self.size) * scale, self.size as f64 * scale)
         };
         let ((top, rows), (left, columns)) = (window(height, tall), window(width, wide));
-        let filter = match self.interpolation {
-            Interpolation::Bilinear => FilterType::Bilinear,
-            Interpolation::Bicubic => FilterType::CatmullRom,
-        };
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-        let failed = |error: &dyn std::fmt::Display| refuse(error.to_string());
-        let side = self.size as u32;
-        // Along rows before columns, as PIL up to 12: what the cubic overshoots is cut off in between. (PIL 13 takes
-        // columns first where that is cheaper, for images much taller than wide.)
-        let source =
-            ImageRef::new(width as u32, height as u32, &image.pixels, kind).map_err(|e| failed(&e))?;
-        let mut narrow = Pixels::new(side, height as u32, kind);
-        let along = options.crop(left, 0.0, columns.min(width as f64 - left), height as f64);
-        Resizer::new().resize(&source, &mut narrow, &along).map_err(|e| failed(&e))?;
-        let mut target = Pixels::new(side, side, kind);
-        let down = options.crop(0.0, top, self.size as f64, rows.min(height as f64 - top));
-        Resizer::new().resize(&narrow, &mut target, &down).map_err(|e| failed(&e))?;
-        Ok(Image { height: self.size, width: self.size, channels, pixels: target.into_vec() })
+        [top, left, rows.min(height as f64 - top), columns.min(width as f64 - left)]
     }
 
     /// Height and width after the shorter side has become ⌊size / crop⌋, and the longer one follows.
@@ -102,6 +88,65 @@ impl Preprocess {
         let long = |long: usize, of: usize| short * long / of;
         if height <= width { (short, long(width, height)) } else { (long(height, width), short) }
     }
+}
+
+/// A window of an image (top, left, rows, columns), brought to a size (height, width).
+///
+/// # Shapes
+/// `image` (H, W, C) → (height, width, C)
+///
+/// # Errors
+/// Where the image has no pixels, or neither 1 nor 3 channels, or the window is not in it.
+pub fn resize(
+    image: &Image,
+    [top, left, rows, columns]: [f64; 4],
+    [tall, wide]: [usize; 2],
+    interpolation: Interpolation,
+) -> Result<Image> {
+    check_pixels(image)?;
+    let Image { height, width, channels, .. } = *image;
+    let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let filter = match interpolation {
+        Interpolation::Bilinear => FilterType::Bilinear,
+        Interpolation::Bicubic => FilterType::CatmullRom,
+    };
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    let failed = |error: &dyn std::fmt::Display| refused(image, &error.to_string());
+    // Along rows before columns, as PIL up to 12: what the cubic overshoots is cut off in between. (PIL 13 takes
+    // columns first where that is cheaper, for images much taller than wide.)
+    let source = ImageRef::new(width as u32, height as u32, &image.pixels, kind).map_err(|e| failed(&e))?;
+    let mut narrow = Pixels::new(wide as u32, height as u32, kind);
+    let along = options.crop(left, 0.0, columns, height as f64);
+    Resizer::new().resize(&source, &mut narrow, &along).map_err(|e| failed(&e))?;
+    let mut target = Pixels::new(wide as u32, tall as u32, kind);
+    let down = options.crop(0.0, top, wide as f64, rows);
+    Resizer::new().resize(&narrow, &mut target, &down).map_err(|e| failed(&e))?;
+    Ok(Image { height: tall, width: wide, channels, pixels: target.into_vec() })
+}
+
+fn check_pixels(image: &Image) -> Result<()> {
+    match (image.channels, image.height.min(image.width)) {
+        (1 | 3, 1..) => Ok(()),
+        (1 | 3, 0) => Err(refused(image, "it has no pixels")),
+        _ => Err(refused(image, "expected 1 or 3 channels")),
+    }
+}
+
+fn refused(image: &Image, what: &str) -> Error {
+    Error::Data(format!("image of {} cannot be resized: {what}", image.shape()))
+}
+
+/// A rectangle cut out of an image, pixel by pixel.
+///
+/// # Shapes
+/// `image` (H, W, C) → (rect.height, rect.width, C)
+pub fn cut_out(image: &Image, rect: Rect) -> Image {
+    let Image { width, channels, .. } = *image;
+    let rows = image.pixels.chunks_exact(width * channels).skip(rect.top).take(rect.height);
+    let part = rect.left * channels..(rect.left + rect.width) * channels;
+    let mut pixels = Vec::with_capacity(rect.height * rect.width * channels);
+    rows.for_each(|row| pixels.extend_from_slice(&row[part.clone()]));
+    Image { height: rect.height, width: rect.width, channels, pixels }
 }
 
 /// Where a crop of `size` begins: torchvision's `int(round((scaled − size) / 2.0))`, half to even.
@@ -122,7 +167,7 @@ mod tests {
     #[test]
     fn sizes_are_torchvisions() {
         let of = |size, crop, height, width| {
-            let seen = Preprocess { size, crop, interpolation: Interpolation::Bicubic };
+            let seen = Preprocess { crop, ..Preprocess::new(size) };
             let (tall, wide) = seen.scaled(height, width);
             (tall, wide, centre(tall, size) as usize, centre(wide, size) as usize)
         };
@@ -142,7 +187,7 @@ mod tests {
     #[test]
     fn shows_the_middle() {
         for interpolation in [Interpolation::Bilinear, Interpolation::Bicubic] {
-            let seen = Preprocess { size: 8, crop: 1.0, interpolation };
+            let seen = Preprocess { crop: 1.0, interpolation, ..Preprocess::new(8) };
             let image = seen.apply(ramp(16, 64)).unwrap();
             assert_eq!((image.height, image.width, image.pixels.len()), (8, 8, 64));
             // Columns 24 to 40 of 64, two to one: from 24.5/63 to 38.5/63 of 255.
@@ -162,7 +207,7 @@ mod tests {
 
     #[test]
     fn ranges_are_told() {
-        let found = Preprocess { size: 0, crop: 1.5, interpolation: Interpolation::Bilinear }.check();
+        let found = Preprocess { crop: 1.5, ..Preprocess::new(0) }.check();
         assert_eq!(
             found,
             ["image_size = 0, must be from 1 to 4096", "crop = 1.5, must be above 0 and at most 1"]

@@ -1,6 +1,6 @@
 //! Parts of a data set: chosen indices, and a seeded validation part of each class.
 
-use super::{Dataset, Image, ImageShape};
+use super::{Dataset, Image, ImageShape, LeftOut};
 use crate::error::{Error, Result};
 use crate::rng;
 use rand::seq::SliceRandom;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub struct Subset {
     parent: Arc<dyn Dataset>,
     indices: Vec<usize>,
+    left_out: Vec<LeftOut>,
 }
 
 impl Subset {
@@ -35,7 +36,12 @@ impl Subset {
                 }
             }
         }
-        Ok(Self { parent, indices })
+        Ok(Self { parent, indices, left_out: Vec::new() })
+    }
+
+    /// The same, and what is not in it because it cannot be read.
+    pub(super) fn leaving_out(self, left_out: Vec<LeftOut>) -> Self {
+        Self { left_out, ..self }
     }
 
     /// Its samples' indices in the set that it is a part of.
@@ -61,6 +67,10 @@ impl Dataset for Subset {
         self.parent.image(self.indices[index])
     }
 
+    fn original(&self, index: usize) -> Result<Image> {
+        self.parent.original(self.indices[index])
+    }
+
     fn image_shape(&self) -> ImageShape {
         self.parent.image_shape()
     }
@@ -73,8 +83,16 @@ impl Dataset for Subset {
         format!("part of {}", self.parent.name())
     }
 
+    fn shown(&self, index: usize) -> String {
+        self.parent.shown(self.indices[index])
+    }
+
     fn decodes(&self) -> bool {
         self.parent.decodes()
+    }
+
+    fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 }
 

@@ -1,13 +1,17 @@
 //! What a network is evaluated on: a data set, class folders or photos, labelled in the network's terms.
 
+use crate::data::cifar::Labels;
 use crate::data::{
-    self, Adapted, Dataset, Joined, Matched, Relabelled, Request, Splits, decode, folder, idx, photos,
+    self, Dataset, Joined, Layout, Matched, Relabelled, Request, Splits, decode, folder, photos,
 };
 use crate::error::{Error, Result};
 use crate::export::Card;
 use crate::files;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Classes of a network that tells CIFAR-100's coarse labels apart.
+const COARSE: usize = 20;
 
 /// Which part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub enum Part {
 /// Opens the images at `path` as the network of `card` sees them, labels being its outputs' numbers; and what there
 /// is to warn of.
 ///
-/// A data set of two halves gives the one asked for, the test images where none is. Photos, labelled by a file or
+/// `request` says how they are opened, most of it [`Card::request`]. A data set of two halves gives the one asked for, the test images where none is. Photos, labelled by a file or
 /// by WordNet names, and a single folder of class folders have no halves: `part` must be none or all.
 ///
 /// # Errors
@@ -33,14 +37,16 @@ pub fn open(
     part: Option<Part>,
     labels: Option<&Path>,
     card: &Card,
+    request: &Request,
 ) -> Result<(Arc<dyn Dataset>, Vec<String>)> {
-    data::check_folder(path)?;
-    let request = Request { channels: Some(card.image.channels), preprocess: card.preprocess(), memory: 0 };
-    if labels.is_none() && (idx::recognises(path) || folder::recognises(path)) {
-        let splits = match idx::recognises(path) {
-            true => open_idx(path, &request, card)?,
-            false => folder::open(path, &request)?,
-        };
+    // Of class folders alone there is no test part to keep to: all of them are looked at.
+    let halves = |layout: &Layout| labels.is_none() && *layout != Layout::SingleFolder;
+    let layout = request.layout.or_else(|| Layout::recognise(path)).filter(halves);
+    if layout.is_none() || !path.is_file() {
+        data::check_folder(path)?;
+    }
+    if let Some(layout) = layout {
+        let splits = open_halves(layout, path, request, card)?;
         let set = match part.unwrap_or(Part::Test) {
             Part::Test => splits.test,
             Part::Train => splits.train,
@@ -56,16 +62,16 @@ pub fn open(
         )));
     }
     if let Some(labels) = labels {
-        return Ok((Arc::new(photos::with_labels(path, labels, &card.classes, &request)?), Vec::new()));
+        return Ok((Arc::new(photos::with_labels(path, labels, &card.classes, request)?), Vec::new()));
     }
     let entries = files::list(path)?;
     if !entries.iter().any(|path| decode::is_image_name(path)) {
         return match entries.iter().any(|path| path.is_dir()) {
-            true => relabelled(Arc::new(folder::classes_of(path, &request)?), card),
+            true => relabelled(Arc::new(folder::classes_of(path, request)?), card),
             false => Err(data::unknown(path)),
         };
     }
-    match photos::by_name(path, &card.classes, &request)? {
+    match photos::by_name(path, &card.classes, request)? {
         Some(photos) => Ok((Arc::new(photos), Vec::new())),
         None => Err(Error::Data(format!(
             "{}: photos whose classes are not known; tell them with --labels FILE",
@@ -74,15 +80,18 @@ pub fn open(
     }
 }
 
-/// IDX images are as they are, unless the network was trained on such that were brought to another size.
-fn open_idx(path: &Path, request: &Request, card: &Card) -> Result<Splits> {
-    let Splits { train, test } = idx::open(path)?;
-    if card.preprocess.is_some() {
-        return Ok(Splits { train: Adapted::wrap(train, request)?, test: Adapted::wrap(test, request)? });
+/// Images in files of one size are as they are, unless the network was trained on such that were brought to another.
+fn open_halves(layout: Layout, path: &Path, request: &Request, card: &Card) -> Result<Splits> {
+    let one_size = matches!(layout, Layout::Idx | Layout::Cifar);
+    let labels = if card.classes.len() == COARSE { Labels::Coarse } else { Labels::Fine };
+    let request = Request { labels, ..*request };
+    if !one_size || card.preprocess.is_some() {
+        return layout.open(path, &request);
     }
+    let splits = layout.open(path, &Request { channels: None, preprocess: None, ..request })?;
     let refuse = |what| Error::Recipe(format!("the network {what}, which {} has", path.display()));
-    card.config.check_images(test.image_shape()).map_err(refuse)?;
-    Ok(Splits { train, test })
+    card.config.check_images(splits.test.image_shape()).map_err(refuse)?;
+    Ok(splits)
 }
 
 /// The set's classes as the network counts them.

@@ -9,7 +9,7 @@ mod request;
 
 pub use request::{Request, load_with};
 
-use crate::data::{ImageShape, Normalization, Preprocess};
+use crate::data::{self, ImageShape, Normalization, Preprocess};
 use crate::error::Result;
 use crate::models::weights::{self, Precision, TensorMap};
 use crate::models::{ModelConfig, Network, PRESETS, Preset};
@@ -78,11 +78,23 @@ impl Card {
         }
         let usual = || match PRESETS.iter().find(|preset| preset.name == self.model) {
             Some(Preset { preprocessing, .. }) => {
-                Preprocess { size, crop: preprocessing.crop, interpolation: preprocessing.interpolation }
+                let (crop, interpolation) = (preprocessing.crop, preprocessing.interpolation);
+                Preprocess { crop, interpolation, ..Preprocess::new(size) }
             }
             None => Preprocess::new(size),
         };
         Some(self.preprocess.map_or_else(usual, |own| Preprocess { size, ..own }))
+    }
+
+    /// How images are to be opened that the network looks at; upright where `exif_orientation` or its training says so.
+    pub fn request(&self, exif_orientation: bool) -> data::Request {
+        let preprocess = self.preprocess();
+        data::Request {
+            channels: Some(self.image.channels),
+            preprocess,
+            exif_orientation: exif_orientation || preprocess.is_some_and(|own| own.exif_orientation),
+            ..data::Request::default()
+        }
     }
 
     /// What is wrong with what a file says of itself, if anything.

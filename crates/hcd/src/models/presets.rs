@@ -34,7 +34,7 @@ pub struct Preprocessing {
 
 impl Preprocessing {
     /// With ImageNet's mean and deviation.
-    const fn imagenet(crop: f64) -> Self {
+    pub(crate) const fn imagenet(crop: f64) -> Self {
         Self {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],

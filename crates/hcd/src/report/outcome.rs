@@ -1,5 +1,6 @@
 //! The outcome of one training, as `result.json` keeps it.
 
+use crate::data::LeftOut;
 use crate::eval::Split;
 use crate::train::EpochRecord;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct Outcome {
     pub head_parameters: usize,
     /// BLAKE3 of the resolved recipe of this run.
     pub recipe: String,
+    /// Images that could not be read and had no part in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// One training in a report.

@@ -252,6 +252,7 @@ mod tests {
             parameters: 1_234_567,
             head_parameters: 89_012,
             recipe: "ab12".into(),
+            left_out: Vec::new(),
         };
         Entry { outcome, epochs: Vec::new() }
     }

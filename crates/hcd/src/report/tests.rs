@@ -85,6 +85,7 @@ fn entry(method: u64, seed: u64, epochs: u64, plan: &Plan, validated: bool) -> E
         parameters: 2_236_682,
         head_parameters: 412_160 * method as usize,
         recipe: "9f86d081884c7d659a2feaa0c55ad015".into(),
+        left_out: Vec::new(),
     };
     Entry { outcome, epochs: records }
 }

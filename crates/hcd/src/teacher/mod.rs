@@ -1,9 +1,11 @@
 //! Step 3, what the expert says: trait [`Teacher`] answers for a batch of views. Always in evaluation mode,
 //! never with a gradient.
 
+mod cache;
 mod live;
 mod recorded;
 
+pub use cache::{CacheKey, Cached, Filled, Stored, Verified};
 pub use live::Live;
 pub use recorded::Recorded;
 
@@ -32,8 +34,8 @@ impl TeacherOutput {
 pub struct ViewKey {
     /// Seed of the views.
     pub seed: u64,
-    /// Epoch of the views.
-    pub epoch: u64,
+    /// Their number: see [`ViewPolicy::number`](crate::data::ViewPolicy::number).
+    pub number: u64,
 }
 
 /// A frozen expert.

@@ -1,9 +1,11 @@
 //! A recipe made ready: data opened and split, the network's shape known.
 
 use crate::config::Recipe;
-use crate::data::{self, Dataset, ImageShape, Normalization, TrainLoader};
+use crate::data::{
+    self, AtSize, Checked, Dataset, ImageShape, LeftOut, Normalization, Preprocess, Splits, TrainLoader,
+};
 use crate::error::{Error, Result};
-use crate::eval::Split;
+use crate::eval::{self, Split};
 use crate::export::{self, Card, Loaded, Request};
 use crate::models::ModelConfig;
 use crate::models::weights::{self, TensorMap};
@@ -46,20 +48,21 @@ impl Experiment {
     /// # Errors
     /// Where the data cannot be read or the network cannot look at it.
     pub fn prepare(recipe: &Recipe, device: &Device) -> Result<Self> {
-        let splits = data::open_as(&recipe.data.path, &recipe.data.request())?;
-        let (train, validation): (Arc<dyn Dataset>, Option<Arc<dyn Dataset>>) = match recipe.data.validation {
-            share if share > 0.0 => {
-                let (train, held_out) = data::stratified_split(&splits.train, share, recipe.data.split_seed)?;
-                (Arc::new(train), Some(Arc::new(held_out)))
-            }
-            _ => (splits.train, None),
-        };
+        Self::prepare_watched(recipe, device, &mut |_, _| {})
+    }
+
+    /// The same; `watch` is told how many images have been looked at, and of how many.
+    ///
+    /// # Errors
+    /// As [`Experiment::prepare`], and where an image cannot be read and is not to be left out (`data.skip_bad`).
+    pub fn prepare_watched(
+        recipe: &Recipe,
+        device: &Device,
+        watch: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
+        let Splits { train, validation, test } = parts(recipe)?;
         let ImageShape { channels, height, .. } = train.image_shape();
         let model = recipe.student.resolve(channels, height, train.classes().len())?;
-        let (normalization, initial) = match begin(recipe, train.as_ref(), device)? {
-            Some((normalization, initial)) => (normalization, Some(initial)),
-            None => (Normalization::of(train.as_ref())?, None),
-        };
         let (student, path) = (&recipe.student.name, recipe.data.path.display());
         let refuse = |what: String| Error::Recipe(format!("student `{student}` {what}, which {path} has"));
         model.check_images(train.image_shape()).map_err(refuse)?;
@@ -67,12 +70,34 @@ impl Experiment {
         if told != found {
             return Err(refuse(format!("tells {told} classes apart, not {found}")));
         }
+        let begun = begin(recipe, train.as_ref(), device)?;
+        // What a recipe says comes before what weights were trained with, and that before what images have.
+        let given = match &recipe.data.normalization {
+            Some(said) => said.values(),
+            None => begun.as_ref().map(|(normalization, _)| normalization.clone()),
+        };
+        let total = train.len() + validation.as_ref().map_or(0, |set| set.len()) + test.len();
+        let mut seen = 0;
+        let mut check = |set: Arc<dyn Dataset>| {
+            Checked::new(set, recipe.data.skip_bad, &mut |looked| {
+                seen += looked;
+                watch(seen, total);
+            })
+        };
+        let train = check(train)?;
+        let validation = validation.map(&mut check).transpose()?;
+        let test = check(test)?;
+        let normalization = given.map_or_else(|| train.normalization(), Ok)?;
+        let channels = train.dataset.image_shape().channels;
+        if let Some(problem) = normalization.check(channels).into_iter().next() {
+            return Err(Error::Recipe(format!("data.normalization.{problem}")));
+        }
         Ok(Self {
-            initial,
+            initial: begun.map(|(_, initial)| initial),
             recipe: recipe.clone(),
-            train,
-            validation,
-            test: splits.test,
+            train: train.dataset,
+            validation: validation.map(|part| part.dataset),
+            test: test.dataset,
             normalization,
             model,
             device: device.clone(),
@@ -95,7 +120,47 @@ impl Experiment {
     /// Where the data have fewer images than a batch, or the views do not suit them.
     pub fn loader(&self) -> Result<TrainLoader> {
         let Recipe { data, train, seed, .. } = &self.recipe;
-        TrainLoader::new(self.train.clone(), data.views, &self.normalization, train.batch_size, *seed)
+        TrainLoader::new(self.train.clone(), &data.views, &self.normalization, train.batch_size, *seed)
+    }
+
+    /// The numbers of all views that a training under `seed` shows, in the order of their first showing.
+    pub fn view_numbers(&self, seed: u64) -> Vec<u64> {
+        self.recipe.data.views.numbers(seed, self.recipe.train.epochs)
+    }
+
+    /// Side of what the teacher looks at, where that is not what the student looks at.
+    pub fn teacher_size(&self) -> Option<usize> {
+        let size = self.recipe.teacher.as_ref().and_then(|teacher| teacher.image_size);
+        let shape = self.train.image_shape();
+        size.filter(|&side| (side, side) != (shape.height, shape.width))
+    }
+
+    /// A part of the data as the teacher looks at it.
+    ///
+    /// # Errors
+    /// Where images are not square, and the teacher's size would show them in another shape.
+    pub fn as_taught(&self, part: &Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>> {
+        let Some(side) = self.teacher_size() else { return Ok(part.clone()) };
+        let shape = part.image_shape();
+        if shape.height != shape.width {
+            return Err(Error::Recipe(format!(
+                "teacher.image_size = {side}: images of {shape} would change their shape; set data.image_size, too"
+            )));
+        }
+        Ok(Arc::new(AtSize::new(part.clone(), side, self.recipe.data.preprocess())))
+    }
+
+    /// The views of [`loader`](Self::loader) at the teacher's own size, where it has one.
+    ///
+    /// # Errors
+    /// As [`loader`](Self::loader) and [`as_taught`](Self::as_taught).
+    pub fn teacher_loader(&self) -> Result<Option<TrainLoader>> {
+        if self.teacher_size().is_none() {
+            return Ok(None);
+        }
+        let taught = self.as_taught(&self.train)?;
+        let most = eval::batch_of(taught.image_shape());
+        Ok(Some(self.loader()?.at_size_of(taught, most)))
     }
 
     /// The images of a split.
@@ -112,9 +177,22 @@ impl Experiment {
         }
     }
 
+    /// The images that cannot be read and are in no part.
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        let parts = [Some(&self.train), self.validation.as_ref(), Some(&self.test)];
+        parts.into_iter().flatten().flat_map(|set| set.left_out()).cloned().collect()
+    }
+
     /// Class names.
     pub fn classes(&self) -> &[String] {
         self.train.classes()
+    }
+
+    /// How images come to what the network looks at: of images that are as they are, no more than how they are turned.
+    fn preprocess(&self) -> Option<Preprocess> {
+        let (data, ImageShape { height, width, .. }) = (&self.recipe.data, self.train.image_shape());
+        let turned = Preprocess { exif_orientation: true, ..Preprocess::new(height) };
+        data.preprocess().or((data.exif_orientation && height == width).then_some(turned))
     }
 
     /// The description that goes into the file of a network trained here.
@@ -125,10 +203,23 @@ impl Experiment {
             classes: self.classes().to_vec(),
             image: self.train.image_shape(),
             normalization: self.normalization.clone(),
-            preprocess: self.recipe.data.preprocess(),
+            preprocess: self.preprocess(),
             run,
         }
     }
+}
+
+/// What is learned from, chosen by and tested on. What cannot be read is still among it, so that it changes nobody's part.
+fn parts(recipe: &Recipe) -> Result<Splits> {
+    // Whatever cannot be read is told together, once all has been looked at.
+    let request = data::Request { skip_bad: true, ..recipe.data.request() };
+    let Splits { train, validation, test } = data::open_as(&recipe.data.path, &request)?;
+    let share = recipe.data.validation;
+    if share == 0.0 || validation.is_some() {
+        return Ok(Splits { train, validation: validation.filter(|_| share > 0.0), test });
+    }
+    let (train, held_out) = data::stratified_split(&train, share, recipe.data.split_seed)?;
+    Ok(Splits { train: Arc::new(train), validation: Some(Arc::new(held_out)), test })
 }
 
 /// The weights to begin with, where the recipe names some, and the normalisation that they were trained with.

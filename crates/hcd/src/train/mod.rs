@@ -2,6 +2,7 @@
 //!
 //! [`fit`] is the loop, [`Learner`] one batch of it, [`checkpoint`] what survives a kill.
 
+mod ask;
 pub mod checkpoint;
 mod ema;
 mod experiment;
@@ -14,13 +15,17 @@ mod run;
 mod schedule;
 mod step;
 
+pub use ask::ask;
 pub use ema::Ema;
 pub use experiment::{Experiment, Initial};
 pub use finetune::FinetuneConfig;
 pub use fit::{Fitted, Observer, Progress, fit};
 pub use history::{Best, EpochRecord, History, TermRecord};
 pub use optimizer::{GradientMap, Optimizer, OptimizerConfig, clip_global_norm};
-pub use preflight::{inspect_folder, inspect_precision, inspect_space, inspect_start, inspect_teacher};
+pub use preflight::{
+    inspect_folder, inspect_precision, inspect_room, inspect_space, inspect_start, inspect_teacher,
+    inspect_writable,
+};
 pub use run::{About, RunFolder};
 pub use schedule::{Per, ScheduleConfig};
 pub use step::{Learner, StepReport};

@@ -49,8 +49,20 @@ pub fn inspect_teacher(teacher: &Loaded, experiment: &Experiment, source: &str) 
             wanted.len()
         )));
     }
-    let refuse = |what| Error::Recipe(format!("teacher {source} {what}, which {path} has"));
-    teacher.card.config.check_images(experiment.train.image_shape()).map_err(refuse)?;
+    let config = &teacher.card.config;
+    let seen = experiment.as_taught(&experiment.train)?.image_shape();
+    if let Err(what) = config.check_images(seen) {
+        let why = match (experiment.teacher_size(), config.image_size()) {
+            (Some(side), _) => format!(", which is teacher.image_size = {side}"),
+            (None, Some(side)) if config.in_channels() == seen.channels => {
+                format!(
+                    ", which {path} has; teacher.image_size = {side} shows it the same views at that size"
+                )
+            }
+            (None, _) => format!(", which {path} has"),
+        };
+        return Err(Error::Recipe(format!("teacher {source} {what}{why}")));
+    }
     let mut warnings = Vec::new();
     if let Some(class) = (0..own.len()).find(|&class| own[class] != wanted[class]) {
         warnings.push(format!(
@@ -71,7 +83,7 @@ pub fn inspect_teacher(teacher: &Loaded, experiment: &Experiment, source: &str) 
 }
 
 fn accuracy_on_sample(teacher: &Loaded, experiment: &Experiment) -> Result<(f64, usize)> {
-    let pool = experiment.validation.as_ref().unwrap_or(&experiment.train);
+    let pool = experiment.as_taught(experiment.validation.as_ref().unwrap_or(&experiment.train))?;
     let step = pool.len().div_ceil(SAMPLE).max(1);
     let sample: Arc<dyn Dataset> =
         Arc::new(Subset::new(pool.clone(), (0..pool.len()).step_by(step).collect())?);
@@ -105,8 +117,16 @@ pub fn inspect_start(experiment: &Experiment, objective: &Objective) -> Result<u
 /// Where it may not.
 pub fn inspect_folder(folder: &Path) -> Result<()> {
     vacant(folder)?;
+    inspect_writable(folder, "--out")
+}
+
+/// Whether `folder`, there or not, can be written into; `flag` names another. Changes nothing.
+///
+/// # Errors
+/// Where it cannot.
+pub fn inspect_writable(folder: &Path, flag: &str) -> Result<()> {
     let refuse = |what: String| {
-        Err(Error::Run(format!("{}: {what}; name another folder with --out", folder.display())))
+        Err(Error::Run(format!("{}: {what}; name another folder with {flag}", folder.display())))
     };
     let place = existing(folder);
     match place.is_dir() {
@@ -132,6 +152,14 @@ pub fn inspect_space(folder: &Path, parameters: usize) -> Result<()> {
     // Two checkpoints and one being written, each with up to four tensors a parameter (weights, two of the
     // optimiser, average), beside the weights of the last and the best epoch; and a little for the rest.
     let need = (parameters as u64) * 4 * (3 * 4 + 3) + (1 << 20);
+    inspect_room(folder, need, ["the run needs", "--out"])
+}
+
+/// Whether the disk of `folder` has room for `need` bytes; `words` say what needs them, and which flag names the folder.
+///
+/// # Errors
+/// Where it has not.
+pub fn inspect_room(folder: &Path, need: u64, [what, flag]: [&str; 2]) -> Result<()> {
     let place = existing(folder);
     let free = fs4::available_space(place).map_err(|source| Error::Io {
         path: place.to_owned(),
@@ -141,7 +169,7 @@ pub fn inspect_space(folder: &Path, parameters: usize) -> Result<()> {
     if free < need {
         let mega = |bytes: u64| bytes.div_ceil(1 << 20);
         return Err(Error::Run(format!(
-            "{}: {} MiB free on its disk, the run needs {} MiB; make room or name another folder with --out",
+            "{}: {} MiB free on its disk, {what} {} MiB; make room or name another folder with {flag}",
             folder.display(),
             mega(free),
             mega(need)

@@ -1,15 +1,15 @@
 //! One batch: forward, loss, backward; and one optimiser step over the batches accumulated.
 
+use super::ask::ask;
 use super::history::{History, TermRecord};
 use super::{Ema, Experiment, FinetuneConfig, GradientMap, Objective, Optimizer, clip_global_norm};
-use crate::data::HostBatch;
+use crate::data::{HostBatch, ViewPolicy};
 use crate::error::{Error, Result};
 use crate::methods::{Distiller, Method, Targets, supervised_terms, total};
 use crate::models::weights::{self, TensorMap};
 use crate::models::{Backbone, Network, Parameters, Pass};
 use crate::ops::{Precision, with_precision};
 use crate::rng;
-use crate::teacher::ViewKey;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
@@ -38,6 +38,7 @@ pub struct Learner {
     classes: usize,
     smoothing: f64,
     precision: Precision,
+    views: ViewPolicy,
     finetune: FinetuneConfig,
     /// What the student's learning rates are multiplied by, where not by 1.
     rates: BTreeMap<String, f64>,
@@ -79,6 +80,7 @@ impl Learner {
             classes,
             smoothing: recipe.train.label_smoothing,
             precision: recipe.train.precision,
+            views: recipe.data.views.clone(),
             finetune: recipe.finetune,
             rates: recipe.finetune.rates(&network),
             network,
@@ -114,7 +116,13 @@ impl Learner {
         let (epoch, index) = at;
         let data = TensorData::new(batch.pixels.clone(), batch.shape);
         let images = Tensor::<4>::from_data(data, &self.device); // (B, C, H, W)
-        let targets = Targets::from_labels(&batch.labels, self.classes, self.smoothing, &self.device)?;
+        let targets = match batch.soft_labels(self.classes) {
+            None => Targets::from_labels(&batch.labels, self.classes, self.smoothing, &self.device)?,
+            Some(rows) => {
+                let rows = TensorData::new(rows, [batch.labels.len(), self.classes]);
+                Targets::from_soft(Tensor::from_data(rows, &self.device), self.smoothing) // (B, K)
+            }
+        };
         let mut stream = rng::stream(self.seed, "forward", &[epoch, index as u64]);
         let features = match self.finetune.freeze_norm {
             true => self.network.forward(images, &mut Pass::TrainFrozenNorm(&mut stream)),
@@ -123,7 +131,7 @@ impl Learner {
         let mut pass = Pass::Train(&mut stream);
         let terms = match (objective, &self.distiller) {
             (Objective::Distilled { teacher, .. }, Some(distiller)) => {
-                let answer = teacher.answer(batch, ViewKey { seed: self.seed, epoch })?;
+                let answer = ask(*teacher, batch, &self.views, self.seed, at)?;
                 distiller.terms(&features, &answer.on_autodiff(), &targets, &mut pass)
             }
             _ => supervised_terms(features.logits.clone(), &targets),

@@ -89,6 +89,7 @@ pub fn joined(batches: &[HostBatch]) -> HostBatch {
         all.pixels.extend(&batch.pixels);
         all.labels.extend(&batch.labels);
         all.ids.extend(&batch.ids);
+        all.mixed.extend(&batch.mixed);
         all.shape[0] += batch.shape[0];
     }
     all

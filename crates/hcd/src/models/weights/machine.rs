@@ -3,15 +3,14 @@
 //! Operations and their bytes: <https://github.com/python/cpython/blob/3.13/Lib/pickletools.py>.
 
 use super::pickle::{Id, Pickle, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// The most values in one pickle: weights have about twenty a tensor.
+/// The most values in one pickle: weights have about twenty a tensor, CIFAR-100 three an image.
 const MOST_VALUES: usize = 1 << 20;
 
 const NONE: Id = Id(0);
 const FALSE: Id = Id(1);
 const TRUE: Id = Id(2);
-const OPAQUE: Id = Id(3);
 
 pub(super) struct Machine<'a> {
     bytes: &'a [u8],
@@ -20,14 +19,16 @@ pub(super) struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    states: BTreeMap<Id, Id>,
 }
 
 type Step = Result<(), String>;
 
 impl<'a> Machine<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        let values = vec![Value::None, Value::Bool(false), Value::Bool(true), Value::Opaque];
-        Self { bytes, at: 0, values, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
+        let values = vec![Value::None, Value::Bool(false), Value::Bool(true)];
+        let (stack, marks) = (Vec::new(), Vec::new());
+        Self { bytes, at: 0, values, stack, marks, memo: HashMap::new(), states: BTreeMap::new() }
     }
 
     pub fn run(mut self) -> Result<Pickle<'a>, String> {
@@ -36,7 +37,7 @@ impl<'a> Machine<'a> {
             let [operation] = self.take_array()?;
             if operation == b'.' {
                 let root = self.pop()?;
-                return Ok(Pickle { values: self.values, root, length: self.at });
+                return Ok(Pickle { values: self.values, states: self.states, root, length: self.at });
             }
             self.step(operation).map_err(|what| format!("pickle, byte {at}: {what}"))?;
         }
@@ -63,7 +64,7 @@ impl<'a> Machine<'a> {
                 [protocol] => Err(format!("protocol {protocol}, expected at most 5")),
             },
             0x95 => self.take(8).map(|_| ()),
-            other => Err(format!("0x{other:02x} is no operation that weights are written with")),
+            other => Err(format!("0x{other:02x} is no operation that data are pickled with")),
         }
     }
 
@@ -124,7 +125,7 @@ impl<'a> Machine<'a> {
         self.push(value)
     }
 
-    /// Bytes that are no UTF-8, as Python 2 wrote arrays, are skipped.
+    /// Python 2 wrote text and bytes alike; what is UTF-8 counts as text.
     fn text(&mut self, operation: u8) -> Step {
         let bytes = match operation {
             b'V' | b'S' => self.line()?.trim_matches(['\'', '"']).as_bytes(),
@@ -139,7 +140,7 @@ impl<'a> Machine<'a> {
         };
         match std::str::from_utf8(bytes) {
             Ok(text) => self.push(Value::Text(text)),
-            Err(_) => self.place(OPAQUE),
+            Err(_) => self.push(Value::Bytes(bytes)),
         }
     }
 
@@ -202,8 +203,15 @@ impl<'a> Machine<'a> {
                 let key = self.pop()?;
                 self.push(Value::Persistent(key))
             }
-            // The state of an object: of no interest, the dictionaries and tensors are whole without it.
-            b'b' => self.pop().and_then(|_| self.top()).map(|_| ()),
+            // The state of an object: dictionaries and tensors are whole without it, numpy's arrays are not.
+            b'b' => {
+                let state = self.pop()?;
+                let object = self.top()?;
+                if matches!(self.values[object.0 as usize], Value::Call(..)) {
+                    self.states.insert(object, state);
+                }
+                Ok(())
+            }
             // Class, arguments, and with 0x92 arguments by name.
             0x81 | 0x92 => {
                 let taken = self.pop_many(if operation == 0x81 { 2 } else { 3 })?;
@@ -256,7 +264,7 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, value: Value<'a>) -> Step {
         if self.values.len() >= MOST_VALUES {
-            return Err(format!("more than {MOST_VALUES} values, which weights never have"));
+            return Err(format!("more than {MOST_VALUES} values, the most that are read"));
         }
         self.values.push(value);
         self.place(Id(self.values.len() as u32 - 1))

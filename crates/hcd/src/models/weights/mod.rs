@@ -11,7 +11,7 @@ mod import;
 mod machine;
 mod naming;
 mod open;
-mod pickle;
+pub(crate) mod pickle;
 mod pytorch;
 mod resample;
 mod safetensors;
@@ -19,6 +19,7 @@ mod tensor;
 
 pub use import::{Allowed, Imported, channel_count, class_count, import};
 pub use open::Contents;
+pub(crate) use open::legible;
 pub use tensor::{HostTensor, TensorMap};
 
 use super::params::Parameters;
@@ -149,8 +150,8 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<(TensorMap, Option<T>)> 
 /// # Errors
 /// As [`read`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], source: &str) -> Result<(TensorMap, Option<T>)> {
-    let (tensors, metadata) = safetensors::decode(bytes)
-        .map_err(|what| Error::Weights(format!("{source}: {}", open::legible(&what))))?;
+    let (tensors, metadata) =
+        safetensors::decode(bytes).map_err(|what| Error::Weights(format!("{source}: {}", legible(&what))))?;
     Ok((tensors, card(&metadata, source)?))
 }
 

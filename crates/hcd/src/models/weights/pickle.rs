@@ -8,6 +8,8 @@
 //! length of the pickle: every value costs at least one byte of it, and there are at most 2^20.
 
 use super::machine::Machine;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Where a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +28,8 @@ pub enum Value<'a> {
     Float(f64),
     /// Text, in UTF-8.
     Text(&'a str),
+    /// Bytes that are no UTF-8.
+    Bytes(&'a [u8]),
     /// A tuple, list or set.
     Sequence(Vec<Id>),
     /// A dictionary, in the order of insertion.
@@ -46,6 +50,8 @@ pub enum Value<'a> {
 #[derive(Debug)]
 pub struct Pickle<'a> {
     pub(super) values: Vec<Value<'a>>,
+    /// What objects that calls would have made were then given.
+    pub(super) states: BTreeMap<Id, Id>,
     /// The value that was pickled.
     pub root: Id,
     /// How many bytes it took.
@@ -95,6 +101,37 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// The bytes, if it is some: text as it stands, and what Python 3 writes as a call where a pickle is for
+    /// readers that know no bytes ([`encoded`](Self::encoded)).
+    pub fn bytes(&self, id: Id) -> Option<Cow<'a, [u8]>> {
+        match self.get(id) {
+            Value::Text(text) => Some(Cow::Borrowed(text.as_bytes())),
+            Value::Bytes(bytes) => Some(Cow::Borrowed(*bytes)),
+            _ => {
+                let bytes = self.encoded(id)?.chars().map(|c| u8::try_from(c).ok());
+                bytes.collect::<Option<Vec<u8>>>().map(Cow::Owned)
+            }
+        }
+    }
+
+    /// The text within `_codecs.encode(text, 'latin1')`: bytes, a character each.
+    pub fn encoded(&self, id: Id) -> Option<&'a str> {
+        let Value::Call(function, arguments) = self.get(id) else { return None };
+        match (self.get(*function), self.sequence(*arguments)?) {
+            (Value::Global("_codecs", "encode"), [text, encoding])
+                if self.text(*encoding) == Some("latin1") =>
+            {
+                self.text(*text)
+            }
+            _ => None,
+        }
+    }
+
+    /// What an object that a call would have made was given as its state.
+    pub fn state(&self, id: Id) -> Option<Id> {
+        self.states.get(&id).copied()
+    }
+
     /// What a value is, for people.
     pub fn describe(&self, id: Id) -> String {
         match self.get(id) {
@@ -102,6 +139,7 @@ impl<'a> Pickle<'a> {
             Value::Bool(_) => "a truth value".to_owned(),
             Value::Int(_) | Value::Float(_) => "a number".to_owned(),
             Value::Text(_) => "text".to_owned(),
+            Value::Bytes(_) => "bytes".to_owned(),
             Value::Sequence(_) => "a list".to_owned(),
             Value::Dict(_) => "a dictionary".to_owned(),
             Value::Global(module, name) => format!("`{module}.{name}`"),
