@@ -55,13 +55,18 @@ pub enum Command {
         hcd cache-teacher recipes/demo.toml --cache caches/bank --set data.views.bank=20\n  \
         hcd cache-teacher recipes/demo.toml --cache caches/demo --verify 100")]
     CacheTeacher(CacheArgs),
-    /// Compare methods over seeds: one table with mean and standard deviation; finished cells are not run again
+    /// Compare methods over seeds, and pairs: one table with mean and standard deviation; finished cells are not run again
     #[command(
         after_help = "Examples:\n  hcd compare recipes/compare-fashion-mnist.toml --out runs/compare\n  \
         hcd compare recipes/demo.toml --methods scratch,kd --seeds 0,1,2\n  \
+        hcd compare recipes/compare-fashion-mnist.toml --budget\n  \
         hcd compare recipes/search-fashion-mnist.toml --on validation --out runs/search"
     )]
     Compare(CompareArgs),
+    /// Gather runs and comparisons of any age into one table, and a page
+    #[command(after_help = "Examples:\n  hcd report runs/compare\n  \
+        hcd report runs/kd-seed-0 runs/hcd-seed-0 --out runs/both")]
+    Report(ReportArgs),
     /// Describe a data set: classes, sizes, mean and deviation, copies, unreadable images, a contact sheet
     #[command(
         after_help = "Examples:\n  hcd data data/fashion-mnist\n  hcd data cifar-100-binary.tar.gz --check\n  \
@@ -284,9 +289,26 @@ pub struct CompareArgs {
     /// Seeds, in place of the recipe's
     #[arg(long, value_delimiter = ',', value_name = "SEEDS", value_parser = whole(), allow_negative_numbers = true)]
     pub seeds: Option<Vec<u64>>,
+    /// Measure some steps, tell what all of it will take, and end
+    #[arg(long)]
+    pub budget: bool,
     /// Images that the table is on: validation to choose settings by, and test once they are chosen (compare.on)
     #[arg(long, value_enum, value_name = "SPLIT")]
     pub on: Option<Judge>,
+}
+
+/// Which runs to report on.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folders of runs, or of comparisons
+    #[arg(required = true, value_name = "DIR")]
+    pub runs: Vec<PathBuf>,
+    /// Folder for report.html, results.md and results.csv; there must be nothing in it
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which images a comparison is on.

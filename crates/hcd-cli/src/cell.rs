@@ -9,16 +9,34 @@ use hcd::files;
 use hcd::models::{Network, Parameters};
 use hcd::report::{ChosenEpoch, Entry, Outcome};
 use hcd::train::{Experiment, Fitted, Objective, Observer, RunFolder, fit, inspect_space, inspect_start};
+use hcd_kernels::counted;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const RESULT: &str = "result.json";
 const TIMING: &str = "timing.json";
 
-/// Wall-clock time, apart from the metrics: it alone differs between a run and its resumption.
+/// Wall-clock time and memory, apart from the metrics: it alone differs between a run and its resumption.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Timing {
     seconds: f64,
+    /// The most memory that was allocated at once, in MiB.
+    #[serde(default)]
+    peak_mib: u64,
+}
+
+/// Whether the run in a folder has its result.
+pub fn is_finished(folder: &Path) -> bool {
+    folder.join(RESULT).is_file()
+}
+
+/// What a finished run came to.
+pub fn read(folder: &Path) -> anyhow::Result<Entry> {
+    let path = folder.join(RESULT);
+    let outcome: Outcome = serde_json::from_str(&files::read_text(&path)?)
+        .map_err(|e| hcd::Error::Run(format!("{}: not as written ({e})", path.display())))?;
+    let (run, _) = RunFolder::open(folder)?;
+    Ok(Entry { outcome, epochs: run.metrics()? })
 }
 
 /// One training to do.
@@ -33,6 +51,8 @@ pub struct Cell<'a> {
     pub folder: &'a Path,
     /// Which images its result is on.
     pub split: Split,
+    /// The pair of teacher and student, where there are several.
+    pub pair: Option<&'a str>,
 }
 
 impl Cell<'_> {
@@ -43,13 +63,11 @@ impl Cell<'_> {
 
     /// The result, where this very recipe was finished before.
     pub fn finished(&self) -> anyhow::Result<Option<Entry>> {
-        let path = self.folder.join(RESULT);
-        if !path.is_file() {
+        if !is_finished(self.folder) {
             return Ok(None);
         }
-        let outcome: Outcome = serde_json::from_str(&files::read_text(&path)?)
-            .map_err(|e| hcd::Error::Run(format!("{}: not as written ({e})", path.display())))?;
-        let (run, _) = RunFolder::open(self.folder)?;
+        let entry = read(self.folder)?;
+        let outcome = &entry.outcome;
         self.check_recipe(&outcome.recipe)?;
         if outcome.split != self.split {
             return Err(hcd::Error::Run(format!(
@@ -60,7 +78,7 @@ impl Cell<'_> {
             ))
             .into());
         }
-        Ok(Some(Entry { outcome, epochs: run.metrics()? }))
+        Ok(Some(entry))
     }
 
     fn check_recipe(&self, found: &str) -> hcd::Result<()> {
@@ -90,16 +108,24 @@ impl Cell<'_> {
         } else {
             RunFolder::create(self.folder, self.resolved, self.experiment)?
         };
+        counted::restart();
         let mut watch = Watch::new(self.label, &run);
         let fitted = fit(self.experiment, objective, Some(&run), &mut watch)?;
+        let peak_mib = watch.peak_mib();
         let seconds = watch.finish();
-        let outcome = self.outcome(&run, &fitted, seconds)?;
+        let outcome = self.outcome(&run, &fitted, seconds, peak_mib)?;
         run.write_json(RESULT, &outcome)?;
         Ok(Entry { outcome, epochs: fitted.history.epochs })
     }
 
     /// Looks at the images of the split, once: with the last epoch's weights, and the chosen one's.
-    fn outcome(&self, run: &RunFolder, fitted: &Fitted, seconds: f64) -> anyhow::Result<Outcome> {
+    fn outcome(
+        &self,
+        run: &RunFolder,
+        fitted: &Fitted,
+        seconds: f64,
+        peak_mib: u64,
+    ) -> anyhow::Result<Outcome> {
         let Experiment { normalization, device, .. } = self.experiment;
         let images = self.experiment.images(self.split)?;
         let measure = |network: &Network| eval::evaluate(network, images, normalization, device, &mut |_| {});
@@ -117,6 +143,7 @@ impl Cell<'_> {
         };
         Ok(Outcome {
             name: self.label.to_owned(),
+            pair: self.pair.map(str::to_owned),
             seed: self.experiment.recipe.seed,
             split: self.split,
             top1: last.top1,
@@ -125,6 +152,7 @@ impl Cell<'_> {
             calibration_error: last.calibration_error,
             chosen,
             seconds,
+            peak_mib: Some(peak_mib),
             epochs,
             parameters: fitted.network.learned_count(),
             head_parameters: fitted.head_parameters,
@@ -134,22 +162,30 @@ impl Cell<'_> {
     }
 }
 
-/// Watches a training and keeps its time, over all its resumptions.
+/// Watches a training and keeps its time and memory, over all its resumptions.
 struct Watch<'a> {
     bar: TrainingBar,
     run: &'a RunFolder,
-    before: f64,
+    before: Timing,
 }
 
 impl<'a> Watch<'a> {
     fn new(label: &str, run: &'a RunFolder) -> Self {
         let text = std::fs::read_to_string(run.path().join(TIMING)).unwrap_or_default();
-        let before = serde_json::from_str::<Timing>(&text).unwrap_or_default().seconds;
+        let before = serde_json::from_str(&text).unwrap_or_default();
         Self { bar: TrainingBar::new(label), run, before }
     }
 
     fn seconds(&self) -> f64 {
-        self.before + self.bar.seconds()
+        self.before.seconds + self.bar.seconds()
+    }
+
+    fn peak_mib(&self) -> u64 {
+        self.before.peak_mib.max(counted::peak_bytes() as u64 >> 20)
+    }
+
+    fn timing(&self) -> Timing {
+        Timing { seconds: self.seconds(), peak_mib: self.peak_mib() }
     }
 
     fn finish(self) -> f64 {
@@ -165,7 +201,7 @@ impl Observer for Watch<'_> {
 
     fn epoch(&mut self, history: &hcd::train::History) {
         self.bar.epoch(history);
-        if let Err(error) = self.run.write_json(TIMING, &Timing { seconds: self.seconds() }) {
+        if let Err(error) = self.run.write_json(TIMING, &self.timing()) {
             self.bar.notice(&error.to_string());
         }
     }

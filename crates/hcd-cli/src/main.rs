@@ -1,6 +1,7 @@
 //! The `hcd` command: arguments in, one sub-command a file, results on stdout, the rest on stderr.
 
 mod args;
+mod budget;
 mod cell;
 mod command;
 mod output;
@@ -12,11 +13,12 @@ mod session;
 
 use args::{Arguments, Command};
 use clap::Parser;
+use hcd_kernels::counted::Counted;
 use std::process::ExitCode;
 
 /// Training allocates and frees the same large tensors in every step; mimalloc keeps their pages once it is told to.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     hcd_kernels::memory::keep();
@@ -46,6 +48,7 @@ fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Distill(args) => command::distill::run(args),
         Command::CacheTeacher(args) => command::cache_teacher::run(args),
         Command::Compare(args) => command::compare::run(args),
+        Command::Report(args) => command::report::run(args),
         Command::Data(args) => command::data::run(args),
         Command::Evaluate(args) => command::evaluate::run(args),
         Command::Predict(args) => command::predict::run(args),

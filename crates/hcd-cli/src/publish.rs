@@ -3,12 +3,15 @@
 use crate::output;
 use hcd::config::Resolved;
 use hcd::files;
-use hcd::report::{self, Entry, Page, TeacherLine};
+use hcd::report::{self, Entry, Page, Part, TeacherLine};
 use hcd::train::Experiment;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const REPORT: &str = "report.html";
+/// What is told of a comparison's teacher.
+const TEACHER: &str = "teacher.json";
 
 /// One training.
 pub fn single(
@@ -27,7 +30,15 @@ pub fn single(
         outcome.name,
         outcome.seed
     );
-    write_page(&title, intro, None, std::slice::from_ref(entry), resolved, experiment, folder)?;
+    let part = Part {
+        name: None,
+        teacher: None,
+        entries: std::slice::from_ref(entry),
+        classes: experiment.classes(),
+    };
+    let (recipe, notes) = (resolved.to_toml()?, notes(&[experiment]));
+    let page = Page { title: &title, intro, parts: &[part], recipe: &recipe, notes: &notes };
+    files::write(&folder.join(REPORT), report::page(&page)?.as_bytes())?;
     if as_json {
         let mut value = serde_json::to_value(outcome)?;
         value["run"] = json!(folder);
@@ -38,63 +49,151 @@ pub fn single(
     Ok(())
 }
 
+/// What came of one pair of teacher and student.
+pub struct Compared<'a> {
+    /// Its name, where there are several.
+    pub name: Option<String>,
+    /// Its data and student.
+    pub experiment: &'a Experiment,
+    /// The teacher, where there was one.
+    pub teacher: Option<TeacherLine>,
+    /// Its trainings.
+    pub entries: Vec<Entry>,
+}
+
 /// A comparison.
 pub fn comparison(
     what: &str,
     resolved: &Resolved,
-    experiment: &Experiment,
-    teacher: Option<TeacherLine>,
-    entries: &[Entry],
+    compared: &[Compared],
     folder: &Path,
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let names: Vec<String> = report::summarise(entries).into_iter().map(|row| row.name).collect();
-    let title = format!("hcd {what}: {}", names.join(", "));
-    let intro = format!(
-        "{} as student on {}, trained {} ways from the same initial weights and views.",
-        resolved.recipe.student.name,
-        experiment.recipe.data.path.display(),
-        names.len()
-    );
-    write_page(&title, intro, teacher.clone(), entries, resolved, experiment, folder)?;
-    let table = report::markdown(&report::summarise(entries), teacher.as_ref());
-    files::write(&folder.join("results.md"), table.as_bytes())?;
-    files::write(&folder.join("results.csv"), report::csv(entries)?.as_bytes())?;
-    if as_json {
-        let teacher = teacher.map(|line| {
-            json!({ "name": line.name, "top1": line.top1, "parameters": line.parameters, "seconds": line.seconds })
-        });
-        let methods: Vec<_> = entries.iter().map(|entry| &entry.outcome).collect();
-        return output::json(&json!({ "teacher": teacher, "methods": methods, "run": folder }));
+    let entries: Vec<Entry> = compared.iter().flat_map(|pair| pair.entries.clone()).collect();
+    let names: BTreeSet<&str> = entries.iter().map(|entry| entry.outcome.name.as_str()).collect();
+    let title = format!("hcd {what}: {}", names.into_iter().collect::<Vec<_>>().join(", "));
+    let intro = match compared {
+        [one] => format!(
+            "{} as student on {}, trained in the ways below from the same initial weights and views.",
+            one.experiment.recipe.student.name,
+            one.experiment.recipe.data.path.display(),
+        ),
+        several => format!(
+            "{} pairs of teacher and student, each trained in the ways below from the same initial weights and views.",
+            several.len()
+        ),
+    };
+    for pair in compared {
+        let place = pair.name.as_ref().map_or(folder.to_owned(), |name| folder.join(name));
+        if let Some(teacher) = &pair.teacher {
+            files::write(&place.join(TEACHER), serde_json::to_string_pretty(teacher)?.as_bytes())?;
+        }
     }
-    print_entries(teacher.as_ref(), entries);
+    let parts: Vec<Part> = compared
+        .iter()
+        .map(|pair| Part {
+            name: pair.name.clone(),
+            teacher: pair.teacher.clone(),
+            entries: &pair.entries,
+            classes: pair.experiment.classes(),
+        })
+        .collect();
+    let experiments: Vec<&Experiment> = compared.iter().map(|pair| pair.experiment).collect();
+    let notes = notes(&experiments);
+    let recipe = resolved.to_toml()?;
+    write_report(&Page { title: &title, intro, parts: &parts, recipe: &recipe, notes: &notes }, folder)?;
+    if as_json {
+        return output::json(&as_value(compared, &entries, folder));
+    }
+    print_parts(&parts);
     tell_where(folder);
     Ok(())
 }
 
-fn write_page(
-    title: &str,
-    intro: String,
-    teacher: Option<TeacherLine>,
-    entries: &[Entry],
-    resolved: &Resolved,
-    experiment: &Experiment,
-    folder: &Path,
-) -> anyhow::Result<()> {
+/// One object: of several pairs a list, of one what is in it.
+fn as_value(compared: &[Compared], entries: &[Entry], folder: &Path) -> serde_json::Value {
+    let methods: Vec<_> = entries.iter().map(|entry| &entry.outcome).collect();
+    let lead = report::lead(entries);
+    match compared {
+        [one] => json!({ "teacher": one.teacher, "methods": methods, "lead": lead, "run": folder }),
+        several => {
+            let teachers: serde_json::Map<_, _> =
+                several.iter().filter_map(|pair| Some((pair.name.clone()?, json!(pair.teacher)))).collect();
+            json!({
+                "teachers": teachers, "methods": methods, "ranking": report::ranking(entries), "lead": lead,
+                "run": folder,
+            })
+        }
+    }
+}
+
+/// What a comparison in a folder told of its teacher.
+pub fn teacher(folder: &Path) -> Option<TeacherLine> {
+    serde_json::from_str(&std::fs::read_to_string(folder.join(TEACHER)).ok()?).ok()
+}
+
+/// The page, and the tables as text beside it.
+pub fn write_report(page: &Page, folder: &Path) -> anyhow::Result<()> {
+    let entries: Vec<Entry> = page.parts.iter().flat_map(|part| part.entries).cloned().collect();
+    let mut text = String::new();
+    for part in page.parts {
+        if let Some(name) = &part.name {
+            text.push_str(&format!("## {name}\n\n"));
+        }
+        text.push_str(&report::markdown(&report::summarise(part.entries), part.teacher.as_ref()));
+        if let Some(lead) = report::lead(part.entries) {
+            text.push_str(&format!("\n{lead}.\n"));
+        }
+        if part.name.is_some() {
+            text.push('\n');
+        }
+    }
+    if page.parts.len() > 1 {
+        text.push_str(&format!("## All pairs\n\n{}", report::ranks_markdown(&report::ranking(&entries))));
+        if let Some(lead) = report::lead(&entries) {
+            text.push_str(&format!("\n{lead}.\n"));
+        }
+    }
+    files::write(&folder.join("results.md"), text.as_bytes())?;
+    files::write(&folder.join("results.csv"), report::csv(&entries)?.as_bytes())?;
+    Ok(files::write(&folder.join(REPORT), report::page(page)?.as_bytes())?)
+}
+
+/// What a reader should know besides.
+fn notes(experiments: &[&Experiment]) -> Vec<String> {
     let mut notes = vec![format!("{} threads", rayon::current_num_threads())];
-    let left_out = experiment.left_out();
-    notes.extend(left_out.iter().map(|image| format!("left out of {}: {}", image.set, image.error)));
-    let recipe = resolved.to_toml()?;
-    let page = Page {
-        title,
-        intro,
-        teacher,
-        entries,
-        classes: experiment.classes(),
-        recipe: &recipe,
-        notes: &notes,
-    };
-    Ok(files::write(&folder.join(REPORT), report::page(&page)?.as_bytes())?)
+    let left_out = experiments.iter().flat_map(|experiment| experiment.left_out());
+    notes.extend(left_out.map(|image| format!("left out of {}: {}", image.set, image.error)));
+    notes
+}
+
+/// Tables on stdout, one a pair, and the ranking over several.
+pub fn print_parts(parts: &[Part]) {
+    for part in parts {
+        if let Some(name) = &part.name {
+            output::line(name);
+        }
+        print_entries(part.teacher.as_ref(), part.entries);
+        if let Some(lead) = report::lead(part.entries) {
+            output::line(&lead.to_string());
+        }
+        if part.name.is_some() {
+            output::line("");
+        }
+    }
+    if parts.len() > 1 {
+        let entries: Vec<Entry> = parts.iter().flat_map(|part| part.entries).cloned().collect();
+        let rows: Vec<Vec<String>> = report::ranking(&entries)
+            .into_iter()
+            .map(|row| {
+                vec![row.name, format!("{:.2}", row.rank), format!("{:.2}", row.top1), row.pairs.to_string()]
+            })
+            .collect();
+        output::table(&["all pairs", "mean rank", "mean top-1, last epoch", "pairs"], &rows);
+        if let Some(lead) = report::lead(&entries) {
+            output::line(&lead.to_string());
+        }
+    }
 }
 
 fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
@@ -107,6 +206,8 @@ fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
             row.top1.to_string(),
             row.chosen_top1.map_or("-".to_owned(), |stat| stat.to_string()),
             format!("{:.1}", row.seconds),
+            row.peak_mib.map_or("-".to_owned(), |mib| mib.to_string()),
+            row.head_parameters.to_string(),
             row.parameters.to_string(),
             row.runs.to_string(),
         ]);
@@ -117,6 +218,8 @@ fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
             format!("{:.2}", line.top1),
             "-".to_owned(),
             line.seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.1}")),
+            "-".to_owned(),
+            "-".to_owned(),
             line.parameters.to_string(),
             "-".to_owned(),
         ]);
@@ -127,6 +230,8 @@ fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
             &format!("{split} top-1, last epoch"),
             &format!("{split} top-1, chosen epoch"),
             "seconds",
+            "MiB",
+            "heads",
             "parameters",
             "runs",
         ],
@@ -134,6 +239,7 @@ fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
     );
 }
 
-fn tell_where(folder: &Path) {
+/// Where the page is.
+pub fn tell_where(folder: &Path) {
     output::note(&format!("report: {}", folder.join(REPORT).display()));
 }

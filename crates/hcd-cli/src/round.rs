@@ -1,7 +1,7 @@
 //! All methods of a comparison under one seed: same initial weights, same views, and the teacher asked once.
 
 use crate::cell::Cell;
-use crate::{progress, session};
+use crate::{output, progress, publish, session};
 use hcd::config::{Lesson, Resolved};
 use hcd::eval::{self, Split};
 use hcd::files;
@@ -9,7 +9,7 @@ use hcd::models::{Network, Parameters};
 use hcd::report::{Entry, TeacherLine};
 use hcd::teacher::{Cached, Recorded, Teacher};
 use hcd::train::{Experiment, Objective, RunFolder, ask, inspect_space, inspect_start};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const RECIPE: &str = "recipe.toml";
@@ -21,10 +21,13 @@ const MOST_ANSWERS: usize = 1 << 30;
 pub struct Round<'a> {
     resolved: &'a Resolved,
     experiment: &'a Experiment,
-    methods: &'a [Lesson],
-    folder: &'a Path,
+    methods: Vec<Lesson>,
+    folder: PathBuf,
+    pair: Option<&'a str>,
     split: Split,
     expert: Option<Expert>,
+    /// Methods that do not suit the two networks, and why.
+    left_out: Vec<String>,
 }
 
 /// A teacher that looks at a view once, and remembers.
@@ -64,12 +67,15 @@ struct Expert {
 }
 
 impl<'a> Round<'a> {
-    /// Looks at the teacher, the methods and the disk before anything is trained, and begins the folder.
+    /// Looks at the teacher, the methods and the disk before anything is trained. Methods that do not suit the two
+    /// networks are an error, or, where `leaves_out`, left out and said so.
     pub fn new(
         resolved: &'a Resolved,
         experiment: &'a Experiment,
-        methods: &'a [Lesson],
-        folder: &'a Path,
+        methods: &[Lesson],
+        folder: &Path,
+        pair: Option<&'a str>,
+        leaves_out: bool,
     ) -> anyhow::Result<Self> {
         let taught = methods.iter().any(|lesson| lesson.method.is_some());
         let compare = resolved.recipe.compare.as_ref();
@@ -79,15 +85,38 @@ impl<'a> Round<'a> {
             false => None,
         };
         let split = compare.map(|compare| compare.on).unwrap_or_default();
-        let mut round = Self { resolved, experiment, methods, folder, split, expert };
+        let mut round = Self {
+            resolved,
+            experiment,
+            methods: Vec::new(),
+            folder: folder.to_owned(),
+            pair,
+            split,
+            expert,
+            left_out: Vec::new(),
+        };
         let mut learned = 0;
         for lesson in methods {
-            learned += inspect_start(experiment, &round.objective(lesson))?;
+            match inspect_start(experiment, &round.objective(lesson)) {
+                Ok(numbers) => {
+                    learned += numbers;
+                    round.methods.push(lesson.clone());
+                }
+                Err(hcd::Error::Recipe(why)) if leaves_out => {
+                    let of = pair.map_or(String::new(), |pair| format!("{pair}: "));
+                    round.left_out.push(format!("note: {of}{} is left out: {why}", lesson.label));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         inspect_space(folder, learned * seeds.len())?;
-        files::create_folder(folder)?;
-        files::write(&folder.join(RECIPE), resolved.to_toml()?.as_bytes())?;
         Ok(round)
+    }
+
+    /// Begins the folder, and tells which methods are left out.
+    pub fn begin(&self) -> anyhow::Result<()> {
+        self.left_out.iter().for_each(|note| output::note(note));
+        begin(&self.folder, self.resolved)
     }
 
     /// Whether a comparison was begun in `folder`: it has a recipe, but is not itself a run.
@@ -114,7 +143,7 @@ impl<'a> Round<'a> {
             recorded.clear();
         }
         let mut entries = Vec::new();
-        for lesson in self.methods {
+        for lesson in &self.methods.clone() {
             resolved.recipe.method = lesson.method.clone();
             // A recipe with a teacher is one with a method.
             resolved.recipe.teacher =
@@ -126,6 +155,7 @@ impl<'a> Round<'a> {
                 experiment: &experiment,
                 folder: &folder,
                 split: self.split,
+                pair: self.pair,
             };
             if let Some(entry) = cell.finished()? {
                 entries.push(entry);
@@ -145,13 +175,22 @@ impl<'a> Round<'a> {
         let images = self.experiment.as_taught(self.experiment.images(self.split)?)?;
         let device = &self.experiment.device;
         let result = eval::evaluate(&expert.network, &images, &expert.normalization, device, &mut |_| {})?;
+        // A comparison that goes on adds to what its first part took.
+        let before = publish::teacher(&self.folder).and_then(|line| line.seconds);
+        let seconds = expert.seconds.map_or(before, |now| Some(now + before.unwrap_or(0.0)));
         Ok(Some(TeacherLine {
             name: expert.name.clone(),
             top1: result.top1,
             parameters: expert.network.learned_count(),
-            seconds: expert.seconds,
+            seconds,
         }))
     }
+}
+
+/// Writes the recipe of a comparison into its folder.
+pub fn begin(folder: &Path, resolved: &Resolved) -> anyhow::Result<()> {
+    files::create_folder(folder)?;
+    Ok(files::write(&folder.join(RECIPE), resolved.to_toml()?.as_bytes())?)
 }
 
 impl Expert {
@@ -191,7 +230,7 @@ impl Expert {
                 let bar = progress::bar("teacher", batches);
                 for epoch in 0..epochs {
                     for (index, batch) in loader.epoch(epoch, 0).enumerate() {
-                        ask(recorded.as_mut(), &batch?, loader.policy(), recipe.seed, (epoch, index))?;
+                        ask(recorded.as_mut(), &batch?, loader.policy(), recipe.seed, (epoch, index), false)?;
                         bar.inc(1);
                     }
                 }

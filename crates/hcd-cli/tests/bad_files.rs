@@ -226,11 +226,23 @@ fn methods_and_students() {
             ],
         ),
         case(
-            swin,
-            "distill student.toml --out run",
-            &["`hcd`", "student `swin_small_patch2`", "tokens", "CNN student", "method kd"],
+            sound,
+            "distill student.toml --method fitnet --out run",
+            &["`fitnet`", "student `resnet10_small`", "two CNNs", "the teacher gives tokens", "hcd or ofa"],
         ),
-        case(swin, "compare student.toml --out run", &["student `swin_small_patch2`", "tokens", "method kd"]),
+        case(
+            swin,
+            "compare student.toml --methods kd,fitnet --out run",
+            &["`fitnet`", "student `swin_small_patch2`", "the student gives tokens"],
+        ),
+        case(
+            |world| {
+                world.edit("student.toml", "resnet10_small", "vit_mini");
+                world.edit("student.toml", "widths = [4, 4, 8, 8]", "width = 18\nheads = 3\npatch_size = 4");
+            },
+            "distill student.toml --method ofa --out run",
+            &["`ofa`", "student `vit_mini`", "18 wide, must be a multiple of 4"],
+        ),
         case(
             swin,
             "train student.toml --out run --set student.image_size=16",

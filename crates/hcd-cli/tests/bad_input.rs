@@ -105,14 +105,14 @@ fn recipes() {
                 world.edit("student.toml", "epochs = 2", "epoch = 2");
                 world.edit("student.toml", "batch_size = 10", "batch_size = \"ten\"");
             },
-            "distill student.toml --out run --lr -1 --student resnet99 --method dkd --set seed=x",
+            "distill student.toml --out run --lr -1 --student resnet99 --method abc --set seed=x",
             &[
                 "data.path: invalid type: integer `3`",
                 "train.epoch: unknown field",
                 "train.batch_size: invalid type",
                 "optimizer.lr = -1",
                 "student.name = \"resnet99\"",
-                "method.name: unknown variant `dkd`",
+                "method.name: unknown variant `abc`",
                 "seed: invalid type: string \"x\"",
             ],
         ),
@@ -127,8 +127,10 @@ fn recipes() {
 #[test]
 fn one_problem_is_told_once() {
     let world = World::new();
-    let told = world.hcd("distill student.toml --out run --method dkd").refusal().unwrap();
-    assert_eq!(told, "error: student.toml: method.name: unknown variant `dkd`, expected `kd` or `hcd`");
+    let told = world.hcd("distill student.toml --out run --method abc").refusal().unwrap();
+    let expected = "error: student.toml: method.name: unknown variant `abc`, expected one of `kd`, `dkd`, `dist`, `ofa`, \
+                    `fitnet`, `cc`, `rkd`, `crd`, `rsd`, `hcd`";
+    assert_eq!(told, expected);
     let told = world.hcd("train student.toml --out run --set data.path=3").refusal().unwrap();
     assert_eq!(told, "error: student.toml: data.path: invalid type: integer `3`, expected path string");
 }
@@ -184,8 +186,8 @@ fn flags() {
         ),
         case(
             sound,
-            "compare student.toml --methods kd,dkd --out run",
-            &["--methods dkd: unknown", "scratch, kd, hcd"],
+            "compare student.toml --methods kd,abc --out run",
+            &["--methods abc: unknown", "scratch, kd, dkd", "rsd, hcd"],
         ),
         case(
             sound,

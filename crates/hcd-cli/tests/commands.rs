@@ -182,8 +182,9 @@ fn lists_name_what_recipes_can_name() {
         list.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
     };
     let methods = world.hcd("methods --json").succeeded().json();
-    assert_eq!(names(&methods), ["scratch", "kd", "hcd"]);
-    assert_eq!(methods[2]["defaults"]["sub_logits"], 4);
+    let expected = ["scratch", "kd", "dkd", "dist", "ofa", "fitnet", "cc", "rkd", "crd", "rsd", "hcd"];
+    assert_eq!(names(&methods), expected);
+    assert_eq!(methods[10]["defaults"]["sub_logits"], 4);
     let models = world.hcd("models --json").succeeded().json();
     let (methods_text, models_text) = (world.hcd("methods").succeeded(), world.hcd("models").succeeded());
     for name in names(&methods) {

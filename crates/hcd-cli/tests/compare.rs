@@ -44,7 +44,7 @@ fn a_finished_comparison_is_read_and_not_run_again() {
     }
     assert_eq!(
         world.list("all"),
-        ["hcd", "recipe.toml", "report.html", "results.csv", "results.md", "scratch"]
+        ["hcd", "recipe.toml", "report.html", "results.csv", "results.md", "scratch", "teacher.json"]
     );
     assert_eq!(world.text("all/results.csv").lines().count(), 1 + 4);
 
@@ -132,7 +132,8 @@ fn the_demo_compares_three_ways_to_train() {
     assert_eq!(rows.iter().map(|row| &row["name"]).collect::<Vec<_>>(), ["scratch", "kd", "hcd"]);
     assert!(rows.iter().all(|row| row["seed"] == 4 && row["epochs"] == 2), "{result}");
     assert_eq!(result["teacher"]["name"], "swin_small_patch2");
-    let report = ["hcd", "kd", "recipe.toml", "report.html", "results.csv", "results.md", "scratch"];
+    let report =
+        ["hcd", "kd", "recipe.toml", "report.html", "results.csv", "results.md", "scratch", "teacher.json"];
     assert_eq!(world.list("demo"), report);
 }
 

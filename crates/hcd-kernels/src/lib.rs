@@ -14,6 +14,7 @@ pub mod batch_norm;
 pub mod bf16;
 pub mod conv;
 mod copy;
+pub mod counted;
 pub mod gelu;
 pub mod gemm;
 mod lanes;

@@ -13,7 +13,7 @@ use hcd::files;
 use hcd::methods::MethodConfig;
 use hcd::models::weights::{self, Precision};
 use hcd::models::{Network, Parameters};
-use hcd::report::{self, ChosenEpoch, Entry, Outcome, Page, TeacherLine};
+use hcd::report::{self, ChosenEpoch, Entry, Outcome, Page, Part, TeacherLine};
 use hcd::teacher::{Live, Teacher, ViewKey};
 use hcd::train::{Experiment, Objective, RunFolder, fit, inspect_space, inspect_teacher};
 use hcd::{Error, data};
@@ -125,6 +125,7 @@ fn from_files_to_a_report() {
 
     let outcome = Outcome {
         name: "hcd".to_owned(),
+        pair: None,
         seed: 0,
         split: Split::Test,
         top1: last.top1,
@@ -133,6 +134,7 @@ fn from_files_to_a_report() {
         calibration_error: last.calibration_error,
         chosen: Some(ChosenEpoch { epoch: best.epoch, validation_top1: best.top1, top1: chosen.top1 }),
         seconds: 1.0,
+        peak_mib: None,
         epochs: 8,
         parameters: fitted.network.learned_count(),
         head_parameters: fitted.head_parameters,
@@ -140,12 +142,11 @@ fn from_files_to_a_report() {
         left_out: Vec::new(),
     };
     let entries = [Entry { outcome, epochs: run.metrics().unwrap() }];
+    let part = Part { name: None, teacher: Some(line), entries: &entries, classes: experiment.classes() };
     let page = Page {
         title: "hcd of resnet10_small",
         intro: "One training.".to_owned(),
-        teacher: Some(line),
-        entries: &entries,
-        classes: experiment.classes(),
+        parts: &[part],
         recipe: &resolved.to_toml().unwrap(),
         notes: &[],
     };

@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
-use hcd::hcd::{HcdConfig, MapperKind, OrthogonalityOn, Stages};
-use hcd::losses::{cross_entropy, kd, kl, orthogonality, standardise, sub_ce, sub_kl};
-use hcd::methods::{Distiller, Method, MethodConfig, Targets, total};
-use hcd::models::{Features, Parameters, Pass, Role, StageFeature, StageShape};
+use hcd::hcd::{HcdConfig, HeadShape, MapperKind, OrthogonalityOn, Projector, Stages};
+use hcd::losses::{
+    contrast, correlation_congruence, cross_entropy, inter_class, intra_class, kd, kl, nckd, ofa,
+    orthogonality, redundancy_suppression, relative_angles, relative_distances, standardise, sub_ce, sub_kl,
+    tckd,
+};
+use hcd::methods::{Distiller, Method, MethodConfig, Pair, Seen, Targets, total};
+use hcd::models::{Features, Init, Parameters, Pass, Role, StageFeature, StageShape};
 use hcd::rng;
 use hcd::teacher::TeacherOutput;
 use rand_distr::{Distribution, StandardNormal};
@@ -92,6 +96,53 @@ fn losses_of_logits() {
 }
 
 #[test]
+fn losses_of_the_rivals() {
+    let student = rows("student");
+    let (other, hard) = (|| tensor(&rows("teacher"), ROWS), || targets().hard);
+    check("tckd", &student, ROWS, |x| tckd(x, other(), hard(), 2.0));
+    check("nckd", &student, ROWS, |x| nckd(x, other(), hard(), 2.0));
+    check("inter_class", &student, ROWS, |x| inter_class(x, other(), 2.0));
+    check("intra_class", &student, ROWS, |x| intra_class(x, other(), 2.0));
+    check("ofa", &student, ROWS, |x| ofa(x, other(), hard(), 1.5, 2.0));
+    check("correlation_congruence", &student, ROWS, |x| correlation_congruence(x, other()));
+    check("relative_distances", &student, ROWS, |x| relative_distances(x, other()));
+    check("relative_angles", &student, ROWS, |x| relative_angles(x, other()));
+    check("redundancy_suppression", &student, ROWS, |x| redundancy_suppression(x, other(), 0.1));
+    check("contrast", &student, ROWS, |x| contrast(x.exp(), 7));
+}
+
+/// Of a stage whose tokens are merged, with and without a class token, and of one whose are only widened.
+#[test]
+fn projected_tokens() {
+    for (width, prefix, side) in [(3, 0, 15), (3, 1, 15), (4, 2, 2)] {
+        let stages = [StageShape::Tokens { width, prefix, grid: [side; 2] }; 2];
+        let shape =
+            HeadShape { student_stages: &stages, student_width: 8, teacher_width: 5, classes: CLASSES };
+        let device = Device::flex().autodiff();
+        let projector =
+            Projector::new(1, shape, &mut Init::new(rng::stream(2, "heads", &[]), &device)).unwrap();
+        // Weights of deviation 0.02 would leave nothing of attention.
+        let projector = projector.map_named(&mut |tensor| tensor.value.cast(DType::F64) * 10.0);
+        let count = prefix + side * side;
+        let values = normal("tokens", count * width);
+        let weights = normal("weights", 8);
+        let loss = |tokens: Tensor<3>| {
+            let feature = StageFeature::Tokens { tokens, prefix, grid: [side; 2] };
+            let projected = projector.forward(feature, &mut Pass::Eval);
+            (projected * tensor(&weights, [1, 8])).sum()
+        };
+        check(&format!("{prefix} + {side}x{side} tokens"), &values, [1, count, width], loss);
+        let mut gradients = loss(tensor(&values, [1, count, width])).backward();
+        let reached = projector.take_gradients(&mut gradients);
+        for tensor in projector.named() {
+            let gradient =
+                reached.get(&tensor.name).unwrap_or_else(|| panic!("{} is not reached", tensor.name));
+            assert!(read(gradient.clone()).iter().any(|value| *value != 0.0), "{} is not moved", tensor.name);
+        }
+    }
+}
+
+#[test]
 fn losses_of_sub_logits() {
     let (student, sub) = (rows("student"), subs("sub"));
     check("sub_ce", &sub, SUBS, |x| sub_ce(x, targets().soft));
@@ -133,7 +184,14 @@ fn distiller(config: HcdConfig) -> Distiller {
     let shapes = CHANNELS.map(|channels| StageShape::Map { channels });
     let device = Device::flex().autodiff();
     let config = MethodConfig::Hcd(config);
-    let built = Distiller::new(&config, &shapes, CHANNELS[2], TEACHER_WIDTH, CLASSES, 5, &device).unwrap();
+    let shape = HeadShape {
+        student_stages: &shapes,
+        student_width: CHANNELS[2],
+        teacher_width: TEACHER_WIDTH,
+        classes: CLASSES,
+    };
+    let pair = Pair { shape, teacher_stages: None, samples: &[] };
+    let built = Distiller::new(&config, &pair, 5, &device).unwrap();
     built.map_named(&mut |tensor| {
         let scale = if tensor.name.contains("feature_mapper") { 20.0 } else { 1.0 };
         tensor.value.cast(DType::F64) * scale
@@ -154,9 +212,11 @@ fn loss(method: &Distiller, batch: &Batch) -> (Tensor<1>, Leaves) {
         penultimate: tensor(&normal("teacher penultimate", BATCH * TEACHER_WIDTH), [BATCH, TEACHER_WIDTH])
             .without_autodiff(),
         logits: tensor(&rows("teacher"), ROWS).without_autodiff(),
+        stages: Vec::new(),
     };
     let mut stream = rng::stream(0, "train", &[]);
-    let terms = method.terms(&student, &teacher, &targets(), &mut Pass::Train(&mut stream));
+    let seen = Seen { student: &student, teacher: &teacher, targets: &targets(), ids: &[] };
+    let terms = method.terms(seen, &mut Pass::Train(&mut stream));
     (total(&terms).unwrap(), Leaves { stages, student_logits })
 }
 

@@ -7,7 +7,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use hcd::hcd::{HcdConfig, OrthogonalityOn, StageReduction};
-use hcd::methods::{KdConfig, Targets, Term, kd_terms, sub_logit_terms, total};
+use hcd::losses::{correlation_congruence, ofa, redundancy_suppression, relative_angles, relative_distances};
+use hcd::methods::{DistConfig, DkdConfig, KdConfig, Targets, Term, sub_logit_terms, total};
 use safetensors::SafeTensors;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,19 +20,11 @@ const ABSOLUTE: f64 = 1e-6;
 /// ε of the labels where a file does not say `ls`.
 const SMOOTHING: f64 = 0.1;
 
-/// Files of losses that a later change brings, with the reason.
-const AWAITED: &[(&str, &str)] = &[
-    ("cc", "correlation congruence is not written yet"),
-    ("dist", "DIST is not written yet"),
-    ("dkd", "decoupled KD is not written yet"),
-    ("ofa_g1.0", "OFA is not written yet"),
-    ("ofa_g1.5", "OFA is not written yet"),
-    ("rkd", "relational KD is not written yet"),
-    ("rsd", "RSD is not written yet"),
-];
-
 /// Files that the default folder must hold.
 const KNOWN: &[&str] = &[
+    "cc",
+    "dist",
+    "dkd",
     "hcd_c100",
     "hcd_default",
     "hcd_detach_stage_mean",
@@ -46,6 +39,10 @@ const KNOWN: &[&str] = &[
     "kd_logit_std",
     "kd_t1",
     "kd_t4",
+    "ofa_g1.0",
+    "ofa_g1.5",
+    "rkd",
+    "rsd",
 ];
 
 #[test]
@@ -57,14 +54,11 @@ fn every_golden_file_is_met() {
     assert!(!files.is_empty(), "{}: no golden files", folder.display());
     let mut problems = Vec::new();
     if replaced.is_none() {
-        let expected = KNOWN.iter().copied().chain(AWAITED.iter().map(|(name, _)| *name));
-        let missing = expected.filter(|name| !files.contains_key(*name));
+        let missing = KNOWN.iter().filter(|name| !files.contains_key(**name));
         problems.extend(missing.map(|name| format!("{name}: file missing from {}", folder.display())));
     }
     for (name, path) in &files {
-        if !AWAITED.iter().any(|(awaited, _)| awaited == name) {
-            problems.extend(compare(name, path).into_iter().map(|problem| format!("{name}: {problem}")));
-        }
+        problems.extend(compare(name, path).into_iter().map(|problem| format!("{name}: {problem}")));
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
@@ -79,12 +73,16 @@ fn files_of(folder: &Path) -> BTreeMap<String, PathBuf> {
 /// Everything in which our values differ from one file's.
 fn compare(name: &str, path: &Path) -> Vec<String> {
     let golden = Golden::read(path);
-    let ours = if name.starts_with("hcd_") {
-        hcd_values(&golden)
-    } else if name.starts_with("kd_t") || name == "kd_logit_std" {
-        kd_values(&golden)
-    } else {
-        return vec!["no test knows this file".into()];
+    let ours = match name.split('_').next() {
+        Some("hcd") => hcd_values(&golden),
+        Some("kd") => kd_values(&golden),
+        Some("dkd") => dkd_values(&golden),
+        Some("dist") => dist_values(&golden),
+        Some("ofa") => ofa_values(&golden),
+        Some("cc") => cc_values(&golden),
+        Some("rkd") => rkd_values(&golden),
+        Some("rsd") => rsd_values(&golden),
+        _ => return vec!["no test knows this file".into()],
     };
     let mut problems = golden.unread();
     let theirs = golden.results();
@@ -147,22 +145,79 @@ fn hcd_values(golden: &Golden) -> Values {
     values
 }
 
-/// These files hold the KD term alone, without the labels' cross-entropy.
 fn kd_values(golden: &Golden) -> Values {
     let config = KdConfig {
         temperature: golden.number("T", 1.0),
-        ce_weight: 0.0,
         standardise: golden.flag("standardize"),
         ..KdConfig::default()
     };
-    let student = golden.input::<2>("student_logits").require_grad();
-    let teacher = golden.input::<2>("teacher_logits");
-    let terms = kd_terms(&config, student.clone(), teacher, &golden.targets());
-    let sum = total(&terms).unwrap();
+    golden.targets();
+    alone(golden, "logits", |student, teacher| config.logit_terms(student, teacher))
+}
+
+fn dkd_values(golden: &Golden) -> Values {
+    let config = DkdConfig {
+        temperature: golden.number("T", 1.0),
+        tckd_weight: golden.number("alpha", 1.0),
+        nckd_weight: golden.number("beta", 2.0),
+        ..DkdConfig::default()
+    };
+    let targets = golden.targets();
+    alone(golden, "logits", |student, teacher| config.logit_terms(student, teacher, &targets))
+}
+
+fn dist_values(golden: &Golden) -> Values {
+    let config = DistConfig {
+        temperature: golden.number("T", 1.0),
+        inter_weight: golden.number("beta", 1.0),
+        intra_weight: golden.number("gamma", 1.0),
+        ..DistConfig::default()
+    };
+    golden.targets();
+    alone(golden, "logits", |student, teacher| config.logit_terms(student, teacher))
+}
+
+fn ofa_values(golden: &Golden) -> Values {
+    let (gamma, temperature) = (golden.number("gamma", 1.0), golden.number("T", 1.0));
+    let hard = golden.targets().hard;
+    let term = |raw| vec![Term { name: "ofa", raw, weight: 1.0 }];
+    alone(golden, "logits", |student, teacher| term(ofa(student, teacher, hard, gamma, temperature)))
+}
+
+fn cc_values(golden: &Golden) -> Values {
+    let weight = golden.number("scale", 0.02);
+    let term = |raw| vec![Term { name: "cc", raw, weight }];
+    alone(golden, "embedding", |student, teacher| term(correlation_congruence(student, teacher)))
+}
+
+fn rkd_values(golden: &Golden) -> Values {
+    let [distances, angles] =
+        [("distance_weight", 25.0), ("angle_weight", 50.0)].map(|(name, usual)| golden.number(name, usual));
+    alone(golden, "features", |student, teacher| {
+        let raw = relative_distances(student.clone(), teacher.clone());
+        let angle = relative_angles(student, teacher);
+        vec![
+            Term { name: "distance", raw, weight: distances },
+            Term { name: "angle", raw: angle, weight: angles },
+        ]
+    })
+}
+
+fn rsd_values(golden: &Golden) -> Values {
+    let kappa = golden.number("kappa", 0.01);
+    let term = |raw| vec![Term { name: "rsd", raw, weight: 1.0 }];
+    alone(golden, "embedding", |student, teacher| term(redundancy_suppression(student, teacher, kappa)))
+}
+
+/// Of files that hold a method's terms alone, without the labels' cross-entropy: their sum and the gradient of what the
+/// student says, `in.student_…` beside `in.teacher_…`.
+fn alone(golden: &Golden, of: &str, terms: impl FnOnce(Tensor<2>, Tensor<2>) -> Vec<Term>) -> Values {
+    let student = golden.input::<2>(&format!("student_{of}")).require_grad();
+    let sum = total(&terms(student.clone(), golden.input::<2>(&format!("teacher_{of}")))).unwrap();
     let gradients = sum.backward();
     Values::from([
         ("out.total".into(), read(sum)),
-        ("grad.student_logits".into(), read(student.grad(&gradients).unwrap())),
+        (format!("grad.student_{of}"), read(student.grad(&gradients).unwrap())),
     ])
 }
 

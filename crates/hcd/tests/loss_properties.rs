@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use hcd::hcd::HcdConfig;
+use hcd::hcd::{HcdConfig, HeadShape};
 use hcd::losses::{cross_entropy, kd, orthogonality, standardise, sub_ce, sub_kl};
-use hcd::methods::{Distiller, KdConfig, Method, MethodConfig, Targets, Term, sub_logit_terms, total};
+use hcd::methods::{
+    Distiller, KdConfig, METHODS, Method, MethodConfig, Pair, Sample, Seen, Targets, Term, sub_logit_terms,
+    total,
+};
 use hcd::models::{Features, Parameters, Pass, Role, StageFeature, StageShape};
 use hcd::rng;
 use hcd::teacher::TeacherOutput;
@@ -209,8 +212,15 @@ impl Scene {
     /// A method between random features; the teacher's are leaves of the tape, though none should be used.
     fn new(config: MethodConfig) -> Self {
         let shapes = CHANNELS.map(|channels| StageShape::Map { channels });
-        let method =
-            Distiller::new(&config, &shapes, CHANNELS[3], TEACHER_WIDTH, CLASSES, 1, &device()).unwrap();
+        let shape = HeadShape {
+            student_stages: &shapes,
+            student_width: CHANNELS[3],
+            teacher_width: TEACHER_WIDTH,
+            classes: CLASSES,
+        };
+        let samples: Vec<Sample> = (0..20).map(|id| Sample { id, class: id as usize % CLASSES }).collect();
+        let pair = Pair { shape, teacher_stages: Some(&shapes), samples: &samples };
+        let method = Distiller::new(&config, &pair, 1, &device()).unwrap();
         let stage = |index: usize| {
             let side = 8 >> index;
             let shape = [BATCH, CHANNELS[index], side, side];
@@ -228,6 +238,7 @@ impl Scene {
         let teacher = TeacherOutput {
             penultimate: wide("teacher penultimate", TEACHER_WIDTH),
             logits: rows(&normal("teacher", BATCH * CLASSES)).require_grad(),
+            stages: (0..4).map(stage).collect(),
         };
         Self { method, student, teacher }
     }
@@ -238,12 +249,9 @@ impl Scene {
 
     fn terms(&self) -> Vec<Term> {
         let mut stream = rng::stream(0, "train", &[]);
-        self.method.terms(
-            &self.student,
-            &self.teacher,
-            &targets(&[0, 5, 2, 1]),
-            &mut Pass::Train(&mut stream),
-        )
+        let (student, teacher, targets) = (&self.student, &self.teacher, &targets(&[0, 5, 2, 1]));
+        let seen = Seen { student, teacher, targets, ids: &[3, 1, 4, 15] };
+        self.method.terms(seen, &mut Pass::Train(&mut stream))
     }
 
     fn term(&self, name: &str) -> Tensor<1> {
@@ -283,14 +291,13 @@ fn detached_sub_logits_leave_the_heads_to_the_other_terms() {
 
 #[test]
 fn the_teacher_gets_no_gradient() {
-    for scene in [
-        Scene::hcd(HcdConfig::default()),
-        Scene::new(MethodConfig::Kd(KdConfig::default())),
-        Scene::new(MethodConfig::Kd(KdConfig { standardise: true, ..KdConfig::default() })),
-    ] {
+    let standardised = MethodConfig::Kd(KdConfig { standardise: true, ..KdConfig::default() });
+    for config in METHODS.iter().filter_map(|method| MethodConfig::of_name(method.name)).chain([standardised])
+    {
+        let scene = Scene::new(config.clone());
         let gradients = total(&scene.terms()).unwrap().backward();
-        assert!(scene.teacher.logits.grad(&gradients).is_none());
-        assert!(scene.student.logits.grad(&gradients).is_some());
+        assert!(scene.teacher.logits.grad(&gradients).is_none(), "{config:?}");
+        assert!(scene.student.logits.grad(&gradients).is_some(), "{config:?}");
     }
 }
 
@@ -301,4 +308,33 @@ fn a_teacher_on_the_plain_device_serves_as_well() {
     scene.teacher.logits = scene.teacher.logits.without_autodiff();
     scene.teacher.penultimate = scene.teacher.penultimate.without_autodiff();
     assert_eq!(number(total(&scene.terms()).unwrap()), on_tape);
+}
+
+/// Whatever a method learns itself, its own loss moves.
+#[test]
+fn every_head_is_moved() {
+    for config in METHODS.iter().filter_map(|method| MethodConfig::of_name(method.name)) {
+        let scene = Scene::new(config);
+        for (name, moved) in scene.reached(total(&scene.terms()).unwrap().backward()) {
+            // The bias of a convolution whose input is all positive, or behind a norm, may stand still; a weight may not.
+            assert!(moved || name.ends_with("bias"), "{name}");
+        }
+    }
+}
+
+/// Logits as far apart as those of a sure network: no loss takes the logarithm of a softmax.
+#[test]
+fn sure_networks_have_finite_losses_and_gradients() {
+    for config in METHODS.iter().filter_map(|method| MethodConfig::of_name(method.name)) {
+        let mut scene = Scene::new(config.clone());
+        let spread: Vec<f32> =
+            (0..BATCH * CLASSES).map(|at| if at % 2 == 0 { 80.0 } else { -80.0 }).collect();
+        scene.student.logits = rows(&spread).require_grad();
+        scene.teacher.logits = rows(&spread.iter().map(|value| -value).collect::<Vec<_>>());
+        let sum = total(&scene.terms()).unwrap();
+        let gradients = sum.backward();
+        assert!(number(sum).is_finite(), "{config:?}");
+        let gradient = read(scene.student.logits.grad(&gradients).unwrap());
+        assert!(gradient.iter().all(|value| value.is_finite()), "{config:?}: {gradient:?}");
+    }
 }

@@ -43,7 +43,8 @@ fn check_error(text: &str, parts: &[&str]) {
 
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let in_folder = |folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = in_folder(folder.clone()).chain(in_folder(folder.join("ablations")));
     let mut recipes: Vec<PathBuf> =
         files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
     recipes.sort();

@@ -8,7 +8,7 @@ mod support;
 use hcd::Error;
 use hcd::config::Resolved;
 use hcd::export::Loaded;
-use hcd::methods::MethodConfig;
+use hcd::methods::{CrdConfig, MethodConfig};
 use hcd::train::{Experiment, Fitted, History, Objective, Observer, Progress, RunFolder, fit};
 use std::collections::BTreeMap;
 use std::fs;
@@ -69,12 +69,17 @@ impl Lesson {
 
     /// Distilled by HCD, with all that a checkpoint can hold.
     fn distilled(every: u64) -> Self {
+        Self::by(method("hcd"), every)
+    }
+
+    /// The same by another method.
+    fn by(method: MethodConfig, every: u64) -> Self {
         let train = format!(
             "seed = 2\ntrain = {{ epochs = 2, batch_size = 4, accumulate = 2, clip_norm = 2.0, ema_decay = 0.7, \
              checkpoint_steps = {every} }}\noptimizer = {{ name = 'sgd', lr = 0.02 }}\n\
              schedule = {{ name = 'cosine', per = 'step' }}"
         );
-        Self::new(RESNET, &train, Some((support::expert(), method("hcd"))))
+        Self::new(RESNET, &train, Some((support::expert(), method)))
     }
 
     /// From labels, by AdamW, with stochastic depth.
@@ -191,6 +196,29 @@ fn a_distillation_killed_after_any_batch_goes_on_bit_for_bit() {
     for every in [1, 2, 0] {
         check_every_kill(&Lesson::distilled(every), 10);
     }
+}
+
+/// Its memory banks and constants are part of a checkpoint, and its negatives drawn by the batch.
+#[test]
+fn a_contrastive_distillation_killed_after_any_batch_goes_on_bit_for_bit() {
+    let crd = CrdConfig { negatives: 6, embedding: 4, ..CrdConfig::default() };
+    for every in [1, 0] {
+        check_every_kill(&Lesson::by(MethodConfig::Crd(crd.clone()), every), 10);
+    }
+    let lesson = Lesson::by(MethodConfig::Crd(crd), 0);
+    let (folder, _) = lesson.uninterrupted();
+    let run = RunFolder::open(folder.path()).unwrap().0;
+    let tensors = run.checkpoints().newest::<History>().unwrap().unwrap().tensors;
+    for name in ["running_student", "running_teacher"] {
+        let bank = &tensors[&format!("heads.{name}")];
+        assert_eq!(bank.shape, [21, 4], "{name}");
+        for row in bank.values.chunks(4) {
+            // Every sample has been seen: its row is of length 1, which the random one it began with was not.
+            let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+            assert!((length - 1.0).abs() < 1e-5, "{name}: {length}");
+        }
+    }
+    assert!(tensors["heads.running_constants"].values.iter().all(|&constant| constant > 0.0));
 }
 
 #[test]

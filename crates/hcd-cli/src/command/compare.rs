@@ -1,43 +1,93 @@
-//! `hcd compare`: methods by seeds, into one table.
+//! `hcd compare`: methods by pairs by seeds, into one table.
 
 use crate::args::CompareArgs;
-use crate::publish;
-use crate::round::Round;
-use crate::session;
-use hcd::config::{self, CompareConfig, Lesson};
+use crate::publish::{self, Compared};
+use crate::round::{self, Round};
+use crate::{budget, session};
+use hcd::config::{self, CompareConfig, Lesson, Resolved};
 use hcd::eval::Split;
 use hcd::methods::METHODS;
-use hcd::train::inspect_folder;
+use hcd::train::{Experiment, inspect_folder};
+
+/// What is done with one pair of teacher and student.
+pub struct Pair {
+    /// Its name, where there are several.
+    pub name: Option<String>,
+    /// Its recipe.
+    pub resolved: Resolved,
+    /// Its data and student.
+    pub experiment: Experiment,
+}
 
 pub fn run(args: CompareArgs) -> anyhow::Result<()> {
     let mut resolved = config::load(args.source.recipe.as_deref(), &args.source.overrides()?)?;
     let folder = session::run_folder(args.out, "compare");
-    let recipe = &mut resolved.recipe;
-    let listed = recipe.compare.take();
+    let listed = resolved.recipe.compare.take();
+    // What nobody asked for by name need not suit the networks.
+    let anything = args.methods.is_none() && listed.is_none();
     let methods = match (args.methods, &listed) {
         (Some(names), _) => names.iter().map(|name| lesson(name)).collect::<hcd::Result<Vec<_>>>()?,
         (None, Some(compare)) => compare.methods.clone(),
         (None, None) => METHODS.iter().map(|method| Lesson::named(method.name)).collect(),
     };
     let on = args.on.map(Split::from).or(listed.as_ref().map(|compare| compare.on)).unwrap_or_default();
+    let pairs = listed.as_ref().map(|compare| compare.pairs.clone()).unwrap_or_default();
     let seeds = args.seeds.or(listed.map(|compare| compare.seeds)).unwrap_or_else(|| vec![0, 1, 2]);
-    recipe.compare = Some(CompareConfig { methods: methods.clone(), seeds: seeds.clone(), on });
-    let problems = recipe.check();
+    resolved.recipe.compare =
+        Some(CompareConfig { methods: methods.clone(), seeds: seeds.clone(), pairs, on });
+    let problems = resolved.recipe.check();
     if !problems.is_empty() {
         return Err(hcd::Error::Recipe(problems.join("; ")).into());
     }
-    if !Round::begun(&folder) {
+    if !args.budget && !Round::begun(&folder) {
         inspect_folder(&folder)?;
     }
-    let experiment = session::prepare(recipe)?;
-    let mut round = Round::new(&resolved, &experiment, &methods, &folder)?;
-    let mut entries = Vec::new();
-    for seed in seeds {
-        entries.extend(round.run(seed)?);
+    let pairs = pairs_of(&resolved)?;
+    if args.budget {
+        return budget::tell(&pairs, &methods, &seeds, anything || pairs.len() > 1, args.json);
     }
-    entries.sort_by_key(|entry| methods.iter().position(|lesson| lesson.label == entry.outcome.name));
-    let teacher = round.teacher_line()?;
-    publish::comparison("compare", &resolved, &experiment, teacher, &entries, &folder, args.json)
+    let mut rounds = Vec::new();
+    for pair in &pairs {
+        let place = pair.name.as_ref().map_or(folder.clone(), |name| folder.join(name));
+        let leaves_out = anything || pairs.len() > 1;
+        rounds.push(Round::new(
+            &pair.resolved,
+            &pair.experiment,
+            &methods,
+            &place,
+            pair.name.as_deref(),
+            leaves_out,
+        )?);
+    }
+    round::begin(&folder, &resolved)?;
+    let mut compared = Vec::new();
+    for (round, pair) in rounds.iter_mut().zip(&pairs) {
+        round.begin()?;
+        let mut entries = Vec::new();
+        for &seed in &seeds {
+            entries.extend(round.run(seed)?);
+        }
+        entries.sort_by_key(|entry| methods.iter().position(|lesson| lesson.label == entry.outcome.name));
+        let teacher = round.teacher_line()?;
+        compared.push(Compared { name: pair.name.clone(), experiment: &pair.experiment, teacher, entries });
+    }
+    publish::comparison("compare", &resolved, &compared, &folder, args.json)
+}
+
+/// The pairs that a recipe lists, or its own.
+fn pairs_of(resolved: &Resolved) -> anyhow::Result<Vec<Pair>> {
+    let recipe = &resolved.recipe;
+    let Some(compare) = recipe.compare.as_ref().filter(|compare| !compare.pairs.is_empty()) else {
+        let experiment = session::prepare(recipe)?;
+        return Ok(vec![Pair { name: None, resolved: resolved.clone(), experiment }]);
+    };
+    let pair = |pair: &config::Pairing| {
+        let mut resolved = pair.of(recipe)?;
+        resolved.recipe.compare = Some(CompareConfig { pairs: Vec::new(), ..compare.clone() });
+        let experiment = session::prepare(&resolved.recipe)?;
+        Ok(Pair { name: Some(pair.name.clone()), resolved, experiment })
+    };
+    compare.pairs.iter().map(pair).collect()
 }
 
 fn lesson(name: &str) -> hcd::Result<Lesson> {

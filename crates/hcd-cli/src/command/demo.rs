@@ -1,7 +1,7 @@
 //! `hcd demo`: a real student, three ways, in some minutes.
 
 use crate::args::DemoArgs;
-use crate::publish;
+use crate::publish::{self, Compared};
 use crate::round::Round;
 use crate::session;
 use hcd::config::{self, Override, Resolved};
@@ -17,10 +17,12 @@ pub fn run(args: DemoArgs) -> anyhow::Result<()> {
     inspect_folder(&folder)?;
     let experiment = session::prepare(&resolved.recipe)?;
     let methods = resolved.recipe.compare.as_ref().map(|compare| compare.methods.clone()).unwrap_or_default();
-    let mut round = Round::new(&resolved, &experiment, &methods, &folder)?;
+    let mut round = Round::new(&resolved, &experiment, &methods, &folder, None, false)?;
+    round.begin()?;
     let entries = round.run(resolved.recipe.seed)?;
     let teacher = round.teacher_line()?;
-    publish::comparison("demo", &resolved, &experiment, teacher, &entries, &folder, args.place.json)
+    let compared = [Compared { name: None, experiment: &experiment, teacher, entries }];
+    publish::comparison("demo", &resolved, &compared, &folder, args.place.json)
 }
 
 fn resolve(args: &DemoArgs) -> anyhow::Result<Resolved> {

@@ -12,4 +12,5 @@ pub mod methods;
 pub mod models;
 pub mod predict;
 pub mod recipe;
+pub mod report;
 pub mod train;

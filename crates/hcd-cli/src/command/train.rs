@@ -57,7 +57,7 @@ pub fn finish(
     folder: &Path,
     place: &RunPlace,
 ) -> anyhow::Result<()> {
-    let cell = Cell { label: objective.name(), resolved, experiment, folder, split: Split::Test };
+    let cell = Cell { label: objective.name(), resolved, experiment, folder, split: Split::Test, pair: None };
     let entry = match cell.finished()? {
         Some(entry) => entry,
         None => cell.run(objective)?,

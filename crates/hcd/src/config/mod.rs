@@ -3,14 +3,15 @@
 //! A recipe holds only what differs from the defaults; [`Resolved`] holds everything, with the source of
 //! each value. Every problem found is reported at once, in one line.
 
+mod compare;
 mod data;
 mod resolve;
 
+pub use compare::{CompareConfig, Lesson, Pairing};
 pub use data::{DataConfig, Normalizing};
 pub use resolve::{Origin, Override, Resolved, from_text, load, parse_override};
 
 use crate::data::Preprocess;
-use crate::eval::Split;
 use crate::methods::MethodConfig;
 use crate::models::ModelSpec;
 use crate::teacher::Stored;
@@ -138,80 +139,6 @@ enum Precision {
     Bf16,
 }
 
-/// What is compared: every method with every seed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CompareConfig {
-    /// Methods by name, each with options that differ from its defaults.
-    pub methods: Vec<Lesson>,
-    /// Seeds.
-    pub seeds: Vec<u64>,
-    /// Which images the table's figures are on: `test`, or `validation` to choose settings by.
-    #[serde(default)]
-    pub on: Split,
-}
-
-/// A row of a comparison: labels alone, or a method that has a teacher; its name, perhaps a label to tell
-/// two settings of one method apart, and options.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "toml::Table", into = "toml::Table")]
-pub struct Lesson {
-    /// What it is called in tables and folders.
-    pub label: String,
-    /// The method; none for labels alone.
-    pub method: Option<MethodConfig>,
-}
-
-impl Lesson {
-    /// The method called `name` with its defaults, or labels alone for "scratch".
-    pub fn named(name: &str) -> Self {
-        Self { label: name.to_owned(), method: MethodConfig::of_name(name) }
-    }
-}
-
-impl TryFrom<toml::Table> for Lesson {
-    type Error = String;
-
-    fn try_from(mut table: toml::Table) -> Result<Self, String> {
-        let name = match table.get("name") {
-            Some(toml::Value::String(name)) => name.clone(),
-            _ => return Err("a method needs a `name`, as `hcd methods` lists them".to_owned()),
-        };
-        let label = match table.remove("label") {
-            None => name.clone(),
-            Some(toml::Value::String(label)) if is_folder_name(&label) => label,
-            Some(other) => return Err(format!("label = {other}, must be letters, digits, `-`, `_` or `.`")),
-        };
-        if name == "scratch" {
-            return match table.keys().find(|key| *key != "name") {
-                Some(key) => Err(format!("unknown field `{key}`: scratch has no options")),
-                None => Ok(Self { label, method: None }),
-            };
-        }
-        let method = table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
-        Ok(Self { label, method: Some(method) })
-    }
-}
-
-impl From<Lesson> for toml::Table {
-    fn from(lesson: Lesson) -> Self {
-        let method = lesson.method.as_ref().and_then(|method| toml::Table::try_from(method).ok());
-        let mut table = method.unwrap_or_default();
-        let name = lesson.method.as_ref().map_or("scratch", MethodConfig::name);
-        table.insert("name".to_owned(), name.into());
-        if lesson.label != name {
-            table.insert("label".to_owned(), lesson.label.into());
-        }
-        table
-    }
-}
-
-/// Whether a label can be the name of a folder anywhere.
-fn is_folder_name(label: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !label.is_empty() && !label.starts_with('.') && label.chars().all(plain)
-}
-
 impl Recipe {
     /// What is wrong with the values, one line each, the key in front.
     pub fn check(&self) -> Vec<String> {
@@ -245,29 +172,7 @@ impl Recipe {
         add("optimizer", self.optimizer.check());
         add("schedule", self.schedule.check(self.optimizer.lr(), train.epochs));
         if let Some(compare) = &self.compare {
-            for (index, lesson) in compare.methods.iter().enumerate() {
-                let found = lesson.method.as_ref().map(MethodConfig::check).unwrap_or_default();
-                add(&format!("compare.methods[{index}]"), found);
-                if compare.methods[..index].iter().any(|other| other.label == lesson.label) {
-                    let what = format!(
-                        "methods[{index}] is called `{}` as another is; give it a label",
-                        lesson.label
-                    );
-                    add("compare", vec![what]);
-                }
-            }
-            for (index, seed) in compare.seeds.iter().enumerate() {
-                if compare.seeds[..index].contains(seed) {
-                    add("compare", vec![format!("seeds has {seed} more than once")]);
-                }
-            }
-            if compare.on == Split::Validation && self.data.validation == 0.0 {
-                let what = "on = \"validation\" needs held-out images, but data.validation = 0";
-                add("compare", vec![what.to_owned()]);
-            }
-            if compare.methods.is_empty() || compare.seeds.is_empty() {
-                add("compare", vec!["methods and seeds must each have at least one entry".to_owned()]);
-            }
+            problems.extend(compare.check(self));
         }
         problems
     }

@@ -6,6 +6,7 @@
 //! the code is reported to do.
 
 use super::ranges::{not_negative, positive};
+use crate::methods::LogitTerm;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -68,6 +69,30 @@ impl Stages {
             Self::These(stages) => stages.clone(),
         }
     }
+
+    /// What cannot be meant, whatever the student is.
+    pub fn check(&self) -> Vec<String> {
+        let Stages::These(stages) = self else { return Vec::new() };
+        let mut problems = Vec::new();
+        if stages.is_empty() {
+            problems.push("stages = [], must name at least one stage".into());
+        }
+        if stages.contains(&0) {
+            problems.push("stages has 0, stages are counted from 1".into());
+        }
+        let mut seen = BTreeSet::new();
+        let repeated: BTreeSet<_> = stages.iter().filter(|&&stage| !seen.insert(stage)).collect();
+        problems.extend(repeated.iter().map(|stage| format!("stages has {stage} more than once")));
+        problems
+    }
+
+    /// Those that a student of `count` stages lacks, one line each.
+    pub fn beyond(&self, count: usize) -> Vec<String> {
+        let beyond = self.of(count).into_iter().filter(|&stage| stage > count);
+        beyond
+            .map(|stage| format!("stages has {stage}, must be in 1..={count}, the student's stages"))
+            .collect()
+    }
 }
 
 /// Heterogeneous complementary distillation.
@@ -86,9 +111,12 @@ pub struct HcdConfig {
     pub temperature: f64,
     /// θ, the cosine up to which two sub-logits count as complementary.
     pub cosine_threshold: f64,
-    /// ω, weight of ce and of sub_ce.
+    /// ω, weight of ce, and of sub_ce unless that has its own.
     pub ce_weight: f64,
-    /// α, weight of kd.
+    /// Weight of sub_ce, where it is not ω.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_ce_weight: Option<f64>,
+    /// α, weight of kd, or of what takes its place.
     pub kd_weight: f64,
     /// λ, weight of sub_kl.
     pub sub_kl_weight: f64,
@@ -102,6 +130,9 @@ pub struct HcdConfig {
     pub orthogonality_on: OrthogonalityOn,
     /// What maps features to shared logits.
     pub mapper: MapperKind,
+    /// What takes the place of kd; by default kd is the divergence from the teacher's softmax at `temperature`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logit_term: Option<LogitTerm>,
 }
 
 impl Default for HcdConfig {
@@ -114,6 +145,7 @@ impl Default for HcdConfig {
             temperature: 1.0,
             cosine_threshold: 0.5,
             ce_weight: 1.0,
+            sub_ce_weight: None,
             kd_weight: 1.0,
             sub_kl_weight: 6.0,
             orthogonality_weight: 1.0,
@@ -121,6 +153,7 @@ impl Default for HcdConfig {
             stage_reduction: StageReduction::Sum,
             orthogonality_on: OrthogonalityOn::Fused,
             mapper: MapperKind::Mlp,
+            logit_term: None,
         }
     }
 }
@@ -132,7 +165,8 @@ impl HcdConfig {
         if self.sub_logits == 0 {
             problems.push("sub_logits = 0, must be at least 1".into());
         }
-        self.check_stage_list(&mut problems);
+        problems.extend(self.stages.check());
+        problems.extend(self.logit_term.as_ref().map(LogitTerm::check).unwrap_or_default());
         not_negative(&mut problems, "sub_logit_scale", self.sub_logit_scale);
         not_negative(&mut problems, "teacher_scale", self.teacher_scale);
         positive(&mut problems, "temperature", self.temperature);
@@ -140,31 +174,11 @@ impl HcdConfig {
             problems.push(format!("cosine_threshold = {}, must be between 0 and 1", self.cosine_threshold));
         }
         not_negative(&mut problems, "ce_weight", self.ce_weight);
+        not_negative(&mut problems, "sub_ce_weight", self.sub_ce_weight.unwrap_or(0.0));
         not_negative(&mut problems, "kd_weight", self.kd_weight);
         not_negative(&mut problems, "sub_kl_weight", self.sub_kl_weight);
         not_negative(&mut problems, "orthogonality_weight", self.orthogonality_weight);
         problems
-    }
-
-    /// What does not fit a student of `count` stages.
-    pub fn check_against_stages(&self, count: usize) -> Vec<String> {
-        let beyond = self.stages.of(count).into_iter().filter(|&stage| stage > count);
-        beyond
-            .map(|stage| format!("stages has {stage}, must be in 1..={count}, the student's stages"))
-            .collect()
-    }
-
-    fn check_stage_list(&self, problems: &mut Vec<String>) {
-        let Stages::These(stages) = &self.stages else { return };
-        if stages.is_empty() {
-            problems.push("stages = [], must name at least one stage".into());
-        }
-        if stages.contains(&0) {
-            problems.push("stages has 0, stages are counted from 1".into());
-        }
-        let mut seen = BTreeSet::new();
-        let repeated: BTreeSet<_> = stages.iter().filter(|&stage| !seen.insert(stage)).collect();
-        problems.extend(repeated.iter().map(|stage| format!("stages has {stage} more than once")));
     }
 }
 
@@ -182,7 +196,7 @@ mod tests {
     fn the_defaults_are_the_methods() {
         check(|_| {}, &[]);
         for count in [3, 4] {
-            assert_eq!(HcdConfig::default().check_against_stages(count), Vec::<String>::new());
+            assert_eq!(HcdConfig::default().stages.beyond(count), Vec::<String>::new());
         }
     }
 
@@ -215,6 +229,6 @@ mod tests {
     #[test]
     fn a_stage_the_student_lacks_is_named() {
         let config = HcdConfig { stages: Stages::These(vec![1, 5]), ..HcdConfig::default() };
-        assert_eq!(config.check_against_stages(4), ["stages has 5, must be in 1..=4, the student's stages"]);
+        assert_eq!(config.stages.beyond(4), ["stages has 5, must be in 1..=4, the student's stages"]);
     }
 }

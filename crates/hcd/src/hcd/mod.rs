@@ -16,5 +16,5 @@ mod sub_logits;
 pub use config::{Every, HcdConfig, MapperKind, OrthogonalityOn, StageReduction, Stages};
 pub use head::{Head, HeadShape};
 pub use mapper::Mapper;
-pub use projector::{MapProjector, Projector, SepConv};
+pub use projector::{MapProjector, PatchMerge, Projector, SepConv, TokenProjector};
 pub use sub_logits::{fuse, split};

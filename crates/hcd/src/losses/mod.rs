@@ -6,18 +6,32 @@
 //!
 //! All work on any device and in any float type; the tensors of one call share both.
 
+mod cc;
+mod crd;
 mod cross_entropy;
+mod dist;
+mod dkd;
 mod kd;
 mod kl;
+mod ofa;
 mod orthogonality;
+mod rkd;
+mod rsd;
 mod standardise;
 mod sub_ce;
 mod sub_kl;
 
+pub use cc::correlation_congruence;
+pub use crd::contrast;
 pub use cross_entropy::cross_entropy;
+pub use dist::{inter_class, intra_class};
+pub use dkd::{nckd, tckd};
 pub use kd::kd;
 pub use kl::kl;
+pub use ofa::ofa;
 pub use orthogonality::orthogonality;
+pub use rkd::{relative_angles, relative_distances};
+pub use rsd::redundancy_suppression;
 pub use standardise::standardise;
 pub use sub_ce::sub_ce;
 pub use sub_kl::sub_kl;

@@ -1,11 +1,13 @@
 //! Every method by its name: in a recipe ([`MethodConfig`]), at work ([`Distiller`]), in a list ([`METHODS`]).
 
-use super::{Hcd, Kd, KdConfig, Method, Targets, Term};
+use super::{
+    Cc, CcConfig, Crd, CrdConfig, Dist, DistConfig, Dkd, DkdConfig, FitNet, FitNetConfig, Hcd, Kd, KdConfig,
+    Method, Ofa, OfaConfig, Pair, Rkd, RkdConfig, Rsd, RsdConfig, Seen, Term,
+};
 use crate::error::{Error, Result};
-use crate::hcd::{HcdConfig, HeadShape};
-use crate::models::{Features, Init, Pass, StageShape};
+use crate::hcd::HcdConfig;
+use crate::models::{Init, Pass};
 use crate::rng;
-use crate::teacher::TeacherOutput;
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,17 @@ pub struct MethodInfo {
 pub const METHODS: &[MethodInfo] = &[
     MethodInfo { name: "scratch", about: "labels alone, no teacher" },
     MethodInfo { name: "kd", about: "knowledge distillation on logits (Hinton et al. 2015)" },
+    MethodInfo { name: "dkd", about: "decoupled knowledge distillation on logits (Zhao et al., CVPR 2022)" },
+    MethodInfo { name: "dist", about: "relations between classes and samples (Huang et al., NeurIPS 2022)" },
+    MethodInfo {
+        name: "ofa",
+        about: "one-for-all: logits at each stage of the student (Hao et al., NeurIPS 2023)",
+    },
+    MethodInfo { name: "fitnet", about: "hints of feature maps, between CNNs (Romero et al., ICLR 2015)" },
+    MethodInfo { name: "cc", about: "correlation congruence (Peng et al., ICCV 2019)" },
+    MethodInfo { name: "rkd", about: "relational knowledge distillation (Park et al., CVPR 2019)" },
+    MethodInfo { name: "crd", about: "contrastive representation distillation (Tian et al., ICLR 2020)" },
+    MethodInfo { name: "rsd", about: "redundancy suppression distillation (Zhang et al., ICCV 2025)" },
     MethodInfo {
         name: "hcd",
         about: "heterogeneous complementary distillation: shared logits of student stages and teacher, cut \
@@ -36,34 +49,99 @@ pub const METHODS: &[MethodInfo] = &[
 pub enum MethodConfig {
     /// Knowledge distillation.
     Kd(KdConfig),
+    /// Decoupled knowledge distillation.
+    Dkd(DkdConfig),
+    /// Distillation of relations between logits.
+    Dist(DistConfig),
+    /// One-for-all distillation.
+    Ofa(OfaConfig),
+    /// Hints of feature maps.
+    FitNet(FitNetConfig),
+    /// Correlation congruence.
+    Cc(CcConfig),
+    /// Relational knowledge distillation.
+    Rkd(RkdConfig),
+    /// Contrastive representation distillation.
+    Crd(CrdConfig),
+    /// Redundancy suppression distillation.
+    Rsd(RsdConfig),
     /// Heterogeneous complementary distillation.
     Hcd(HcdConfig),
+}
+
+/// A line a method: hand a call through to the configuration inside.
+macro_rules! each_config {
+    ($config:expr, $inner:ident => $call:expr) => {
+        match $config {
+            MethodConfig::Kd($inner) => $call,
+            MethodConfig::Dkd($inner) => $call,
+            MethodConfig::Dist($inner) => $call,
+            MethodConfig::Ofa($inner) => $call,
+            MethodConfig::FitNet($inner) => $call,
+            MethodConfig::Cc($inner) => $call,
+            MethodConfig::Rkd($inner) => $call,
+            MethodConfig::Crd($inner) => $call,
+            MethodConfig::Rsd($inner) => $call,
+            MethodConfig::Hcd($inner) => $call,
+        }
+    };
+}
+
+/// The same for the method at work.
+macro_rules! each_method {
+    ($method:expr, $inner:ident => $call:expr) => {
+        match $method {
+            Distiller::Kd($inner) => $call,
+            Distiller::Dkd($inner) => $call,
+            Distiller::Dist($inner) => $call,
+            Distiller::Ofa($inner) => $call,
+            Distiller::FitNet($inner) => $call,
+            Distiller::Cc($inner) => $call,
+            Distiller::Rkd($inner) => $call,
+            Distiller::Crd($inner) => $call,
+            Distiller::Rsd($inner) => $call,
+            Distiller::Hcd($inner) => $call,
+        }
+    };
 }
 
 impl MethodConfig {
     /// The defaults of the method called `name`; none for "scratch", which has nothing to set.
     pub fn of_name(name: &str) -> Option<Self> {
-        match name {
-            "kd" => Some(MethodConfig::Kd(KdConfig::default())),
-            "hcd" => Some(MethodConfig::Hcd(HcdConfig::default())),
-            _ => None,
-        }
+        Some(match name {
+            "kd" => MethodConfig::Kd(KdConfig::default()),
+            "dkd" => MethodConfig::Dkd(DkdConfig::default()),
+            "dist" => MethodConfig::Dist(DistConfig::default()),
+            "ofa" => MethodConfig::Ofa(OfaConfig::default()),
+            "fitnet" => MethodConfig::FitNet(FitNetConfig::default()),
+            "cc" => MethodConfig::Cc(CcConfig::default()),
+            "rkd" => MethodConfig::Rkd(RkdConfig::default()),
+            "crd" => MethodConfig::Crd(CrdConfig::default()),
+            "rsd" => MethodConfig::Rsd(RsdConfig::default()),
+            "hcd" => MethodConfig::Hcd(HcdConfig::default()),
+            _ => return None,
+        })
     }
 
     /// Its name in recipes.
     pub fn name(&self) -> &'static str {
         match self {
             MethodConfig::Kd(_) => "kd",
+            MethodConfig::Dkd(_) => "dkd",
+            MethodConfig::Dist(_) => "dist",
+            MethodConfig::Ofa(_) => "ofa",
+            MethodConfig::FitNet(_) => "fitnet",
+            MethodConfig::Cc(_) => "cc",
+            MethodConfig::Rkd(_) => "rkd",
+            MethodConfig::Crd(_) => "crd",
+            MethodConfig::Rsd(_) => "rsd",
             MethodConfig::Hcd(_) => "hcd",
         }
     }
 
     /// Everything that cannot be meant, whatever the networks are: one line each, `field = value, must be …`.
     pub fn check(&self) -> Vec<String> {
-        match self {
-            MethodConfig::Kd(config) => config.check(),
-            MethodConfig::Hcd(config) => config.check(),
-        }
+        each_config!(self, config => config.check())
     }
 }
 
@@ -73,6 +151,22 @@ impl MethodConfig {
 pub enum Distiller {
     /// Knowledge distillation.
     Kd(Kd),
+    /// Decoupled knowledge distillation.
+    Dkd(Dkd),
+    /// Distillation of relations between logits.
+    Dist(Dist),
+    /// One-for-all distillation.
+    Ofa(Ofa),
+    /// Hints of feature maps.
+    FitNet(FitNet),
+    /// Correlation congruence.
+    Cc(Cc),
+    /// Relational knowledge distillation.
+    Rkd(Rkd),
+    /// Contrastive representation distillation.
+    Crd(Crd),
+    /// Redundancy suppression distillation.
+    Rsd(Rsd),
     /// Heterogeneous complementary distillation.
     Hcd(Hcd),
 }
@@ -81,41 +175,35 @@ impl Distiller {
     /// Builds the method between a student and a teacher, its heads drawn from the stream "heads" of `seed`.
     ///
     /// # Errors
-    /// [`Error::Recipe`] where the configuration cannot be meant, or not with this student.
-    pub fn new(
-        config: &MethodConfig,
-        student_stages: &[StageShape],
-        student_width: usize,
-        teacher_width: usize,
-        classes: usize,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self> {
+    /// [`Error::Recipe`] where the configuration cannot be meant, or not with these networks.
+    pub fn new(config: &MethodConfig, pair: &Pair, seed: u64, device: &Device) -> Result<Self> {
         let problems = config.check();
         if !problems.is_empty() {
             return Err(Error::Recipe(problems.join("; ")));
         }
-        let mut init = Init::new(rng::stream(seed, "heads", &[]), device);
-        let shape = HeadShape { student_stages, student_width, teacher_width, classes };
-        match config {
-            MethodConfig::Kd(config) => Ok(Distiller::Kd(Kd::new(config))),
-            MethodConfig::Hcd(config) => Ok(Distiller::Hcd(Hcd::new(config, shape, &mut init)?)),
-        }
+        let init = &mut Init::new(rng::stream(seed, "heads", &[]), device);
+        Ok(match config {
+            MethodConfig::Kd(config) => Distiller::Kd(Kd::new(config)),
+            MethodConfig::Dkd(config) => Distiller::Dkd(Dkd::new(config)),
+            MethodConfig::Dist(config) => Distiller::Dist(Dist::new(config)),
+            MethodConfig::Ofa(config) => Distiller::Ofa(Ofa::new(config, pair, init)?),
+            MethodConfig::FitNet(config) => Distiller::FitNet(FitNet::new(config, pair, init)?),
+            MethodConfig::Cc(config) => Distiller::Cc(Cc::new(config, pair, init)),
+            MethodConfig::Rkd(config) => Distiller::Rkd(Rkd::new(config)),
+            MethodConfig::Crd(config) => Distiller::Crd(Crd::new(config, pair, init)?),
+            MethodConfig::Rsd(config) => Distiller::Rsd(Rsd::new(config, pair, init)),
+            MethodConfig::Hcd(config) => Distiller::Hcd(Hcd::new(config, pair, init)?),
+        })
     }
 }
 
 impl Method for Distiller {
-    fn terms(
-        &self,
-        student: &Features,
-        teacher: &TeacherOutput,
-        targets: &Targets,
-        pass: &mut Pass,
-    ) -> Vec<Term> {
-        match self {
-            Distiller::Kd(method) => method.terms(student, teacher, targets, pass),
-            Distiller::Hcd(method) => method.terms(student, teacher, targets, pass),
-        }
+    fn terms(&self, seen: Seen, pass: &mut Pass) -> Vec<Term> {
+        each_method!(self, method => method.terms(seen, pass))
+    }
+
+    fn needs_stages(&self) -> bool {
+        each_method!(self, method => method.needs_stages())
     }
 }
 
@@ -123,13 +211,15 @@ impl Method for Distiller {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::hcd::Stages;
-    use crate::models::{Parameters, Role};
+    use crate::hcd::{HeadShape, Stages};
+    use crate::models::{Parameters, Role, StageShape};
 
     const STAGES: [StageShape; 2] = [StageShape::Map { channels: 4 }, StageShape::Map { channels: 8 }];
 
     fn build(config: &MethodConfig, seed: u64) -> Result<Distiller> {
-        Distiller::new(config, &STAGES, 8, 6, 10, seed, &Device::flex())
+        let shape = HeadShape { student_stages: &STAGES, student_width: 8, teacher_width: 6, classes: 10 };
+        let pair = Pair { shape, teacher_stages: None, samples: &[] };
+        Distiller::new(config, &pair, seed, &Device::flex())
     }
 
     fn hcd(stages: &[usize]) -> MethodConfig {
@@ -155,7 +245,7 @@ mod tests {
         let read = toml::from_str::<MethodConfig>("name = \"hcd\"\nsub_kl_weight = 1\nmapper = \"linear\"");
         let MethodConfig::Hcd(config) = read.unwrap() else { panic!("another method") };
         assert_eq!((config.sub_kl_weight, config.mapper), (1.0, crate::hcd::MapperKind::Linear));
-        for wrong in ["name = \"hcd\"\nlambda = 1", "name = \"kd\"\nsub_logits = 4", "name = \"dkd\"", ""] {
+        for wrong in ["name = \"hcd\"\nlambda = 1", "name = \"kd\"\nsub_logits = 4", "name = \"none\"", ""] {
             assert!(toml::from_str::<MethodConfig>(wrong).is_err(), "{wrong} was read");
         }
     }

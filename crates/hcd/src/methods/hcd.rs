@@ -1,4 +1,5 @@
-//! Heterogeneous complementary distillation: total = ω(ce + sub_ce) + α kd + λ sub_kl + β orth.
+//! Heterogeneous complementary distillation: total = ω(ce + sub_ce) + α kd + λ sub_kl + β orth; another loss on logits
+//! may take the place of kd ([`LogitTerm`](super::LogitTerm)).
 //!
 //! The head of each chosen stage i gives sub-logits s_ij, fused with the teacher's to
 //! z_ij = λ_s s_ij + λ_t z_t. Then ce = CE(z_s, q), kd = T² KL(z_t ‖ z_s), and over stages (sum or mean):
@@ -7,9 +8,9 @@
 //!
 //! Source: HCD (Xu et al., AAAI 2026, arXiv 2511.10942), sub-logit decoupled distillation and total loss.
 
-use super::{Method, Targets, Term};
+use super::{Method, Pair, Seen, Targets, Term};
 use crate::error::{Error, Result};
-use crate::hcd::{HcdConfig, Head, HeadShape, OrthogonalityOn, StageReduction, fuse, split};
+use crate::hcd::{HcdConfig, Head, OrthogonalityOn, StageReduction, fuse, split};
 use crate::losses::{cross_entropy, kd, orthogonality, sub_ce, sub_kl};
 use crate::models::{Features, Init, Pass};
 use crate::teacher::TeacherOutput;
@@ -32,16 +33,15 @@ impl Hcd {
     ///
     /// # Errors
     /// [`Error::Recipe`] where the student lacks a stage, or gives features without a projector.
-    pub fn new(config: &HcdConfig, shape: HeadShape, init: &mut Init) -> Result<Self> {
-        let count = shape.student_stages.len();
-        // First, what no other choice of stages would mend: a student whose features have no projector.
-        let stages = config.stages.of(count);
-        let there = stages.iter().filter(|&&stage| stage <= count);
-        let heads = there.map(|&stage| Head::new(stage, shape, config, init)).collect::<Result<_>>()?;
-        let problems = config.check_against_stages(count);
+    pub fn new(config: &HcdConfig, pair: &Pair, init: &mut Init) -> Result<Self> {
+        let (shape, count) = (pair.shape, pair.shape.student_stages.len());
+        let problems = config.stages.beyond(count);
         if !problems.is_empty() {
             return Err(Error::Recipe(problems.join("; ")));
         }
+        let stages = config.stages.of(count);
+        let heads =
+            stages.iter().map(|&stage| Head::new(stage, shape, config, init)).collect::<Result<_>>()?;
         Ok(Self { heads, stages, config: config.clone() })
     }
 
@@ -58,15 +58,10 @@ impl Hcd {
 }
 
 impl Method for Hcd {
-    fn terms(
-        &self,
-        student: &Features,
-        teacher: &TeacherOutput,
-        targets: &Targets,
-        pass: &mut Pass,
-    ) -> Vec<Term> {
-        let sub_logits = self.sub_logits(student, teacher, pass);
-        sub_logit_terms(&self.config, student.logits.clone(), teacher.logits.clone(), sub_logits, targets)
+    fn terms(&self, seen: Seen, pass: &mut Pass) -> Vec<Term> {
+        let sub_logits = self.sub_logits(seen.student, seen.teacher, pass);
+        let (student, teacher) = (seen.student.logits.clone(), seen.teacher.logits.clone());
+        sub_logit_terms(&self.config, student, teacher, sub_logits, seen.targets)
     }
 }
 
@@ -100,14 +95,27 @@ pub fn sub_logit_terms(
     }
     let over_stages = |terms| reduce(terms, config.stage_reduction);
     let ce = cross_entropy(student_logits.clone(), q.clone());
-    let kd = kd(student_logits, teacher_logits, config.temperature);
-    vec![
+    let mut terms = vec![
         Term { name: "ce", raw: ce, weight: config.ce_weight },
-        Term { name: "sub_ce", raw: over_stages(sub_ces), weight: config.ce_weight },
-        Term { name: "kd", raw: kd, weight: config.kd_weight },
-        Term { name: "sub_kl", raw: over_stages(sub_kls), weight: config.sub_kl_weight },
-        Term { name: "orth", raw: over_stages(orths), weight: config.orthogonality_weight },
-    ]
+        Term {
+            name: "sub_ce",
+            raw: over_stages(sub_ces),
+            weight: config.sub_ce_weight.unwrap_or(config.ce_weight),
+        },
+    ];
+    match &config.logit_term {
+        None => {
+            let raw = kd(student_logits, teacher_logits, config.temperature);
+            terms.push(Term { name: "kd", raw, weight: config.kd_weight });
+        }
+        Some(term) => {
+            let found = term.terms(student_logits, teacher_logits, targets).into_iter();
+            terms.extend(found.map(|term| Term { weight: config.kd_weight * term.weight, ..term }));
+        }
+    }
+    terms.push(Term { name: "sub_kl", raw: over_stages(sub_kls), weight: config.sub_kl_weight });
+    terms.push(Term { name: "orth", raw: over_stages(orths), weight: config.orthogonality_weight });
+    terms
 }
 
 /// Σ_i, or the mean over stages.

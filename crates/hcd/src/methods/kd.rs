@@ -3,11 +3,10 @@
 //! Source: Hinton et al., arXiv 1503.02531. With `standardise`, both logits have their row's mean taken off
 //! and are divided by its deviation first: Sun et al., CVPR 2024, arXiv 2403.01427 (which takes T = 2).
 
-use super::{Method, Targets, Term};
+use super::{Method, Seen, Term, ce_term};
 use crate::hcd::ranges::{not_negative, positive};
-use crate::losses::{cross_entropy, kd, standardise};
-use crate::models::{Features, Pass};
-use crate::teacher::TeacherOutput;
+use crate::losses::{kd, standardise};
+use crate::models::Pass;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -41,6 +40,19 @@ impl KdConfig {
         not_negative(&mut problems, "kd_weight", self.kd_weight);
         problems
     }
+
+    /// kd.
+    ///
+    /// # Shapes
+    /// `student_logits`, `teacher_logits` (B, K)
+    pub fn logit_terms(&self, student_logits: Tensor<2>, teacher_logits: Tensor<2>) -> Vec<Term> {
+        let compared = match self.standardise {
+            true => [standardise(student_logits), standardise(teacher_logits.without_autodiff())],
+            false => [student_logits, teacher_logits],
+        };
+        let [student, teacher] = compared;
+        vec![Term { name: "kd", raw: kd(student, teacher, self.temperature), weight: self.kd_weight }]
+    }
 }
 
 /// [`KdConfig`] as a [`Method`]; it learns nothing itself.
@@ -58,35 +70,10 @@ impl Kd {
 }
 
 impl Method for Kd {
-    fn terms(
-        &self,
-        student: &Features,
-        teacher: &TeacherOutput,
-        targets: &Targets,
-        _pass: &mut Pass,
-    ) -> Vec<Term> {
-        kd_terms(&self.config, student.logits.clone(), teacher.logits.clone(), targets)
+    fn terms(&self, seen: Seen, _pass: &mut Pass) -> Vec<Term> {
+        let (student, teacher) = (seen.student.logits.clone(), seen.teacher.logits.clone());
+        let mut terms = vec![ce_term(&seen, self.config.ce_weight)];
+        terms.extend(self.config.logit_terms(student, teacher));
+        terms
     }
-}
-
-/// ce and kd.
-///
-/// # Shapes
-/// `student_logits`, `teacher_logits` (B, K)
-pub fn kd_terms(
-    config: &KdConfig,
-    student_logits: Tensor<2>,
-    teacher_logits: Tensor<2>,
-    targets: &Targets,
-) -> Vec<Term> {
-    let ce = cross_entropy(student_logits.clone(), targets.soft.clone());
-    let compared = if config.standardise {
-        (standardise(student_logits), standardise(teacher_logits.without_autodiff()))
-    } else {
-        (student_logits, teacher_logits)
-    };
-    vec![
-        Term { name: "ce", raw: ce, weight: config.ce_weight },
-        Term { name: "kd", raw: kd(compared.0, compared.1, config.temperature), weight: config.kd_weight },
-    ]
 }

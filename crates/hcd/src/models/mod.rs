@@ -26,6 +26,7 @@ pub use config::{ModelConfig, ModelSpec};
 pub use convnext::{ConvNext, ConvNextConfig};
 pub use cost::{Cost, Layer};
 pub use efficientnet::{BlockRow, EfficientNet, EfficientNetConfig, MapPadding};
+pub(crate) use layers::remember;
 pub use layers::{Init, Pass};
 pub use mixer::{Mixer, MixerConfig};
 pub use params::{NamedTensor, Parameters, Role};
@@ -33,6 +34,7 @@ pub use presets::{Interpolation, PRESETS, Preprocessing, Preset};
 pub use resmlp::{ResMlp, ResMlpConfig};
 pub use resnet::{BlockKind, ResNet, ResNetConfig, Stem};
 pub use swin::{Swin, SwinConfig};
+pub(crate) use tokens::neighbours;
 pub use vit::{Vit, VitConfig};
 
 pub use crate::ops::global_average;
@@ -66,6 +68,27 @@ impl StageFeature {
         match self {
             StageFeature::Map(map) => global_average(map),
             StageFeature::Tokens { tokens, .. } => tokens.mean_dim(1).squeeze_dim(1),
+        }
+    }
+
+    /// Parts of a batch as one.
+    ///
+    /// # Panics
+    /// Where there are none, or they differ in kind.
+    pub(crate) fn joined(parts: impl IntoIterator<Item = StageFeature>) -> Self {
+        let (mut maps, mut all, mut shape) = (Vec::new(), Vec::new(), (0, [0; 2]));
+        for part in parts {
+            match part {
+                StageFeature::Map(map) => maps.push(map),
+                StageFeature::Tokens { tokens, prefix, grid } => {
+                    all.push(tokens);
+                    shape = (prefix, grid);
+                }
+            }
+        }
+        match all.is_empty() {
+            true => StageFeature::Map(Tensor::cat(maps, 0)),
+            false => StageFeature::Tokens { tokens: Tensor::cat(all, 0), prefix: shape.0, grid: shape.1 },
         }
     }
 }

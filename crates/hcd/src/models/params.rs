@@ -12,14 +12,14 @@ use std::collections::{BTreeMap, HashMap};
 pub enum Role {
     /// Moved by the optimiser.
     Learned,
-    /// Running statistics.
+    /// What is called `running_…`: statistics, memory banks.
     Buffer,
 }
 
 impl Role {
     fn of(name: &str) -> Self {
         match name.rsplit('.').next() {
-            Some("running_mean" | "running_var") => Role::Buffer,
+            Some(last) if last.starts_with("running_") => Role::Buffer,
             _ => Role::Learned,
         }
     }

@@ -8,10 +8,10 @@ mod window;
 
 use super::config::{Family, check_heads, check_patches, in_unit};
 use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Mlp, Pass};
+use super::tokens::neighbours;
 use super::{Backbone, Block, Features, StageFeature, StageShape};
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::ops::PadMode;
 use serde::{Deserialize, Serialize};
 use window::WindowAttention;
 
@@ -103,16 +103,7 @@ struct PatchMerging {
 
 impl PatchMerging {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, h, w, _] = x.dims();
-        let x = pad_grid(x, h.next_multiple_of(2), w.next_multiple_of(2));
-        let [b, h, w, c] = x.dims();
-        let x = x.reshape([b, h / 2, 2, w / 2, 2, c]).permute([0, 1, 3, 4, 2, 5]).reshape([
-            b,
-            h / 2,
-            w / 2,
-            4 * c,
-        ]);
-        self.reduction.forward(self.norm.forward(x)) // (B, H/2, W/2, 2C)
+        self.reduction.forward(self.norm.forward(neighbours(x))) // (B, H/2, W/2, 2C)
     }
 }
 
@@ -271,16 +262,4 @@ impl Backbone for Swin {
         let blocks = self.config.depths.iter().enumerate().flat_map(stage);
         std::iter::once(Block::stem(["patch_embed."])).chain(blocks).collect()
     }
-}
-
-/// Zeros below and to the right.
-///
-/// # Shapes
-/// `x` (B, H, W, C) → (B, height, width, C)
-fn pad_grid(x: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
-    let [_, h, w, _] = x.dims();
-    if (h, w) == (height, width) {
-        return x;
-    }
-    x.pad([(0, 0), (0, height - h), (0, width - w), (0, 0)], PadMode::Constant(0.0))
 }

@@ -4,6 +4,7 @@ use super::blocks::{Block, check_taps, default_taps, stacked};
 use super::config::{check_patches, in_unit};
 use super::{StageFeature, StageShape};
 use burn::tensor::Tensor;
+use burn::tensor::ops::PadMode;
 
 /// A stack of `depth` blocks over tokens of `width` numbers, `prefix` of them before the patches.
 pub(super) struct TokenStack<'a> {
@@ -64,4 +65,29 @@ impl TokenStack<'_> {
         }
         (x, stages)
     }
+}
+
+/// Zeros below and to the right.
+///
+/// # Shapes
+/// `x` (B, H, W, C) → (B, height, width, C)
+pub(super) fn pad_grid(x: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
+    let [_, h, w, _] = x.dims();
+    if (h, w) == (height, width) {
+        return x;
+    }
+    x.pad([(0, 0), (0, height - h), (0, width - w), (0, 0)], PadMode::Constant(0.0))
+}
+
+/// 2x2 neighbours side by side, as Swin merges them; an odd side is filled up with zeros.
+///
+/// # Shapes
+/// `grid` (B, H, W, C) → (B, ⌈H/2⌉, ⌈W/2⌉, 4C)
+pub(crate) fn neighbours(grid: Tensor<4>) -> Tensor<4> {
+    let [_, height, width, _] = grid.dims();
+    let grid = pad_grid(grid, height.next_multiple_of(2), width.next_multiple_of(2));
+    let [batch, height, width, channels] = grid.dims();
+    let (rows, columns) = (height / 2, width / 2);
+    let parted = grid.reshape([batch, rows, 2, columns, 2, channels]).permute([0, 1, 3, 4, 2, 5]);
+    parted.reshape([batch, rows, columns, 4 * channels])
 }

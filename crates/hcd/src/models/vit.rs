@@ -5,10 +5,9 @@
 //! values: timm's `vision_transformer.py`. The classifier reads the class token after the last norm.
 
 use super::config::{Family, check_heads};
-use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Mlp, Pass};
+use super::layers::{Conv2d, ConvSpec, Init, LayerNorm, Linear, Pass, TransformerBlock, TransformerShape};
 use super::tokens::TokenStack;
 use super::{Backbone, Block, Features, StageShape, patch_tokens};
-use crate::ops::attention;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -77,62 +76,13 @@ struct PatchEmbed {
     proj: Conv2d,
 }
 
-#[derive(Module, Debug)]
-struct Attention {
-    qkv: Linear,
-    proj: Linear,
-    #[module(skip)]
-    heads: usize,
-}
-
-#[derive(Module, Debug)]
-struct VitBlock {
-    norm1: LayerNorm,
-    attn: Attention,
-    norm2: LayerNorm,
-    mlp: Mlp,
-    #[module(skip)]
-    drop_path: f64,
-    #[module(skip)]
-    dropout: f64,
-}
-
-impl VitBlock {
-    fn new(config: &VitConfig, drop_path: f64, init: &mut Init) -> Self {
-        let width = config.width;
-        Self {
-            norm1: LayerNorm::new(width, EPSILON, init),
-            attn: Attention {
-                qkv: Linear::new(width, 3 * width, init),
-                proj: Linear::new(width, width, init),
-                heads: config.heads,
-            },
-            norm2: LayerNorm::new(width, EPSILON, init),
-            mlp: Mlp::new(width, config.mlp_ratio * width, config.token_dropout, init),
-            drop_path,
-            dropout: config.token_dropout,
-        }
-    }
-
-    /// # Shapes
-    /// `x` (B, L, D) → (B, L, D)
-    fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
-        let qkv = self.attn.qkv.forward(self.norm1.forward(x.clone())); // (B, L, 3D)
-        let attended = self.attn.proj.forward(attention(qkv, self.attn.heads));
-        let attended = pass.dropout(attended, self.dropout);
-        let x = pass.residual(x, attended, self.drop_path);
-        let hidden = self.mlp.forward(self.norm2.forward(x.clone()), pass);
-        pass.residual(x, hidden, self.drop_path)
-    }
-}
-
 /// Vision transformer.
 #[derive(Module, Debug)]
 pub struct Vit {
     cls_token: Param<Tensor<3>>,
     pos_embed: Param<Tensor<3>>,
     patch_embed: PatchEmbed,
-    blocks: Vec<VitBlock>,
+    blocks: Vec<TransformerBlock>,
     norm: LayerNorm,
     head: Linear,
     #[module(skip)]
@@ -144,12 +94,21 @@ impl Vit {
     pub fn new(config: &VitConfig, init: &mut Init) -> Self {
         let width = config.width;
         let patch = ConvSpec::patch(config.in_channels, width, config.patch_size);
+        let shape = |drop_path| TransformerShape {
+            width,
+            heads: config.heads,
+            mlp_ratio: config.mlp_ratio,
+            qkv_bias: true,
+            epsilon: EPSILON,
+            drop_path,
+            dropout: config.token_dropout,
+        };
         let rate = |index: usize| config.drop_path * index as f64 / (config.depth.max(2) - 1) as f64;
         Self {
             cls_token: init.normal([1, 1, width], 1e-6),
             pos_embed: init.trunc_normal([1, 1 + config.stack().grid().pow(2), width], 0.02),
             patch_embed: PatchEmbed { proj: Conv2d::torch_default(patch, init) },
-            blocks: (0..config.depth).map(|index| VitBlock::new(config, rate(index), init)).collect(),
+            blocks: (0..config.depth).map(|index| TransformerBlock::new(shape(rate(index)), init)).collect(),
             norm: LayerNorm::new(width, EPSILON, init),
             head: Linear::new(width, config.num_classes, init),
             config: config.clone(),

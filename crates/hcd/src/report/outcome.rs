@@ -21,6 +21,9 @@ pub struct ChosenEpoch {
 pub struct Outcome {
     /// What the row is called.
     pub name: String,
+    /// The pair of teacher and student, where a comparison has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
     /// Seed of the run.
     pub seed: u64,
     /// Which images the figures are on.
@@ -37,6 +40,9 @@ pub struct Outcome {
     pub chosen: Option<ChosenEpoch>,
     /// Wall-clock seconds of training, validation included.
     pub seconds: f64,
+    /// The most memory that the program had meanwhile, data and teacher included, in MiB; where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_mib: Option<u64>,
     /// Epochs trained.
     pub epochs: u64,
     /// Numbers that the student learned, and costs when it runs.

@@ -2,7 +2,7 @@
 
 use super::progress::{classes, curves, terms};
 use super::summary::{NONE, Summary, TeacherLine, methods, split_of, summarise, thousands};
-use super::{Entry, Outcome};
+use super::{Entry, Outcome, lead, ranking};
 use crate::error::Result;
 use crate::eval::Split;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -16,16 +16,25 @@ pub struct Page<'a> {
     pub title: &'a str,
     /// One sentence: what was compared.
     pub intro: String,
+    /// One for each pair of teacher and student.
+    pub parts: &'a [Part<'a>],
+    /// The resolved recipe, as TOML.
+    pub recipe: &'a str,
+    /// What else the reader should know; a sentence each.
+    pub notes: &'a [String],
+}
+
+/// What came of one pair of teacher and student.
+#[derive(Debug, Clone)]
+pub struct Part<'a> {
+    /// What the pair is called, where there are several.
+    pub name: Option<String>,
     /// The teacher, where there was one.
     pub teacher: Option<TeacherLine>,
     /// Every training.
     pub entries: &'a [Entry],
     /// Names of the classes.
     pub classes: &'a [String],
-    /// The resolved recipe, as TOML.
-    pub recipe: &'a str,
-    /// What else the reader should know; a sentence each.
-    pub notes: &'a [String],
 }
 
 /// Writes `report` as HTML. The same report gives the same bytes.
@@ -33,17 +42,15 @@ pub struct Page<'a> {
 /// # Errors
 /// Where a chart cannot be drawn.
 pub fn page(report: &Page<'_>) -> Result<String> {
-    let methods = methods(report.entries);
+    let parts = report.parts.iter().map(part).collect::<Result<Vec<_>>>()?;
     let body = html! {
         header {
             h1 { (report.title) }
             p.intro { (report.intro) }
         }
         main {
-            (results(report))
-            (curves(&methods)?)
-            (terms(&methods)?)
-            (classes(&methods, report.classes))
+            @if report.parts.len() > 1 { (ranks(report.parts)) }
+            @for part in parts { (part) }
             section {
                 h2 { "Recipe" }
                 details {
@@ -72,8 +79,44 @@ pub fn page(report: &Page<'_>) -> Result<String> {
     Ok(page.into_string())
 }
 
-fn results(report: &Page<'_>) -> Markup {
-    let rows = summarise(report.entries);
+fn part(part: &Part<'_>) -> Result<Markup> {
+    let methods = methods(part.entries);
+    Ok(html! {
+        @if let Some(name) = &part.name { h2.pair { (name) } }
+        (results(part))
+        (curves(&methods)?)
+        (terms(&methods)?)
+        (classes(&methods, part.classes))
+    })
+}
+
+/// All pairs in one table.
+fn ranks(parts: &[Part<'_>]) -> Markup {
+    let entries: Vec<Entry> = parts.iter().flat_map(|part| part.entries).cloned().collect();
+    html! {
+        section {
+            h2 { "All pairs" }
+            div.wide { table {
+                thead { tr {
+                    th scope="col" { "Method" }
+                    th scope="col" { "Mean rank" small { "over pairs" } }
+                    th scope="col" { "Mean top-1" small { "%, last epoch" } }
+                    th scope="col" { "Pairs" }
+                } }
+                tbody { @for rank in ranking(&entries) { tr {
+                    th scope="row" { (rank.name) }
+                    td { (format!("{:.2}", rank.rank)) }
+                    td { (format!("{:.2}", rank.top1)) }
+                    td { (rank.pairs) }
+                } } }
+            } }
+            @if let Some(lead) = lead(&entries) { p.note { (lead) "." } }
+        }
+    }
+}
+
+fn results(part: &Part<'_>) -> Markup {
+    let rows = summarise(part.entries);
     let split = split_of(&rows);
     html! {
         section {
@@ -84,17 +127,19 @@ fn results(report: &Page<'_>) -> Markup {
                     th scope="col" { "Top-1, last epoch" small { "% of " (split) " images" } }
                     th scope="col" { "Top-1, chosen epoch" small { "% of " (split) " images" } }
                     th scope="col" { "Time" small { "seconds" } }
+                    th scope="col" { "Memory" small { "MiB, peak" } }
                     th scope="col" { "Parameters" small { "of the model" } }
                     th scope="col" { "Heads" small { "parameters, dropped" } }
                     th scope="col" { "Runs" }
                 } }
                 tbody {
-                    @if let Some(teacher) = &report.teacher { (teacher_row(teacher)) }
+                    @if let Some(teacher) = &part.teacher { (teacher_row(teacher)) }
                     @for row in &rows { (row_of(row)) }
                 }
             } }
-            (reading(&rows, split, report.teacher.as_ref()))
-            (runs(report.entries, split))
+            (reading(&rows, split, part.teacher.as_ref()))
+            @if let Some(lead) = lead(part.entries) { p.note { (lead) "." } }
+            (runs(part.entries, split))
         }
     }
 }
@@ -106,6 +151,7 @@ fn teacher_row(teacher: &TeacherLine) -> Markup {
             td { (format!("{:.2}", teacher.top1)) }
             td { (NONE) }
             td { (teacher.seconds.map_or(NONE.into(), |seconds| format!("{seconds:.1}"))) }
+            td { (NONE) }
             td { (thousands(teacher.parameters)) }
             td { (NONE) }
             td { (NONE) }
@@ -120,6 +166,7 @@ fn row_of(row: &Summary) -> Markup {
             td { (row.top1) }
             td { (row.chosen_top1.map_or(NONE.into(), |stat| stat.to_string())) }
             td { (format!("{:.1}", row.seconds)) }
+            td { (row.peak_mib.map_or(NONE.into(), |mib| thousands(mib as usize))) }
             td { (thousands(row.parameters)) }
             td { (thousands(row.head_parameters)) }
             td { (row.runs) }

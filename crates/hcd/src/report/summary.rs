@@ -5,13 +5,14 @@
 use super::{Entry, Outcome};
 use crate::error::{Error, Result};
 use crate::eval::Split;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Stands in a cell that has no figure.
 pub(super) const NONE: &str = "–";
 
 /// A figure over runs: `91.23 ± 0.15`, of one run `91.23`; `{:.1}` sets the decimals.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Stat {
     /// Mean over runs.
     pub mean: f64,
@@ -21,7 +22,7 @@ pub struct Stat {
 
 impl Stat {
     /// Of values, at least one.
-    fn of(values: &[f64]) -> Self {
+    pub(super) fn of(values: &[f64]) -> Self {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -52,6 +53,8 @@ pub struct Summary {
     pub chosen_top1: Option<Stat>,
     /// Wall-clock seconds of training, validation included.
     pub seconds: Stat,
+    /// The most memory that the program had in any of them, in MiB; none where the system does not tell.
+    pub peak_mib: Option<u64>,
     /// Numbers that the student learned, and costs when it runs.
     pub parameters: usize,
     /// Numbers that the method's heads learned, dropped afterwards.
@@ -59,7 +62,7 @@ pub struct Summary {
 }
 
 /// The teacher's row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TeacherLine {
     /// Name of its model.
     pub name: String,
@@ -104,6 +107,7 @@ pub fn summarise(entries: &[Entry]) -> Vec<Summary> {
             top1: stat(|outcome| outcome.top1),
             chosen_top1: chosen.collect::<Option<Vec<_>>>().map(|values| Stat::of(&values)),
             seconds: stat(|outcome| outcome.seconds),
+            peak_mib: method.runs.iter().map(|run| run.outcome.peak_mib).max().flatten(),
             parameters: first.parameters,
             head_parameters: first.head_parameters,
         }
@@ -120,16 +124,17 @@ pub fn split_of(summaries: &[Summary]) -> Split {
 pub fn markdown(summaries: &[Summary], teacher: Option<&TeacherLine>) -> String {
     let split = split_of(summaries);
     let mut table = format!(
-        "| Method | Top-1 on {split} images, last epoch | Chosen epoch | Seconds | Student parameters | \
-         Heads (dropped) | Runs |\n|:--|--:|--:|--:|--:|--:|--:|\n",
+        "| Method | Top-1 on {split} images, last epoch | Chosen epoch | Seconds | MiB | Student parameters | \
+         Heads (dropped) | Runs |\n|:--|--:|--:|--:|--:|--:|--:|--:|\n",
     );
-    let mut row = |cells: [String; 7]| table.extend(["| ", &cells.join(" | "), " |\n"]);
+    let mut row = |cells: [String; 8]| table.extend(["| ", &cells.join(" | "), " |\n"]);
     if let Some(teacher) = teacher {
         row([
             format!("**Teacher** {}", markdown_text(&teacher.name)),
             format!("{:.2}", teacher.top1),
             NONE.into(),
             teacher.seconds.map_or(NONE.into(), |seconds| format!("{seconds:.1} (its answers)")),
+            NONE.into(),
             format!("{} (teacher)", thousands(teacher.parameters)),
             NONE.into(),
             NONE.into(),
@@ -141,6 +146,7 @@ pub fn markdown(summaries: &[Summary], teacher: Option<&TeacherLine>) -> String 
             summary.top1.to_string(),
             summary.chosen_top1.map_or(NONE.into(), |stat| stat.to_string()),
             format!("{:.1}", summary.seconds),
+            summary.peak_mib.map_or(NONE.into(), |mib| thousands(mib as usize)),
             thousands(summary.parameters),
             thousands(summary.head_parameters),
             summary.runs.to_string(),
@@ -150,7 +156,7 @@ pub fn markdown(summaries: &[Summary], teacher: Option<&TeacherLine>) -> String 
 }
 
 /// `text` as one cell of a Markdown table.
-fn markdown_text(text: &str) -> String {
+pub(super) fn markdown_text(text: &str) -> String {
     let mut cell = String::new();
     for sign in text.chars() {
         match sign {
@@ -175,7 +181,8 @@ pub(super) fn thousands(number: usize) -> String {
     text
 }
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 17] = [
+    "pair",
     "name",
     "seed",
     "split",
@@ -187,6 +194,7 @@ const COLUMNS: [&str; 15] = [
     "chosen_validation_top1",
     "chosen_top1",
     "seconds",
+    "peak_mib",
     "epochs",
     "parameters",
     "head_parameters",
@@ -212,6 +220,7 @@ fn record(outcome: &Outcome) -> [String; COLUMNS.len()] {
     let chosen =
         |figure: fn(&super::ChosenEpoch) -> String| outcome.chosen.as_ref().map_or(String::new(), figure);
     [
+        outcome.pair.clone().unwrap_or_default(),
         outcome.name.clone(),
         outcome.seed.to_string(),
         outcome.split.to_string(),
@@ -223,6 +232,7 @@ fn record(outcome: &Outcome) -> [String; COLUMNS.len()] {
         chosen(|chosen| chosen.validation_top1.to_string()),
         chosen(|chosen| chosen.top1.to_string()),
         outcome.seconds.to_string(),
+        outcome.peak_mib.map_or(String::new(), |mib| mib.to_string()),
         outcome.epochs.to_string(),
         outcome.parameters.to_string(),
         outcome.head_parameters.to_string(),
@@ -240,6 +250,7 @@ mod tests {
         let chosen = chosen.map(|top1| ChosenEpoch { epoch: 7, validation_top1: 90.5, top1 });
         let outcome = Outcome {
             name: name.into(),
+            pair: None,
             seed,
             split: Split::Test,
             top1,
@@ -248,6 +259,7 @@ mod tests {
             calibration_error: 0.03,
             chosen,
             seconds: 100.0 + seed as f64,
+            peak_mib: Some(1000 + seed),
             epochs: 10,
             parameters: 1_234_567,
             head_parameters: 89_012,
@@ -305,11 +317,11 @@ mod tests {
         let teacher =
             TeacherLine { name: "resnet18".into(), top1: 95.0, parameters: 11_220_132, seconds: Some(12.34) };
         let expected = "\
-| Method | Top-1 on test images, last epoch | Chosen epoch | Seconds | Student parameters | Heads (dropped) | Runs |
-|:--|--:|--:|--:|--:|--:|--:|
-| **Teacher** resnet18 | 95.00 | – | 12.3 (its answers) | 11,220,132 (teacher) | – | – |
-| HCD | 92.50 ± 1.80 | 92.00 ± 0.87 | 101.0 ± 1.0 | 1,234,567 | 89,012 | 3 |
-| a\\|b, \"c\" | 88.12 | – | 100.0 | 1,234,567 | 89,012 | 1 |
+| Method | Top-1 on test images, last epoch | Chosen epoch | Seconds | MiB | Student parameters | Heads (dropped) | Runs |
+|:--|--:|--:|--:|--:|--:|--:|--:|
+| **Teacher** resnet18 | 95.00 | – | 12.3 (its answers) | – | 11,220,132 (teacher) | – | – |
+| HCD | 92.50 ± 1.80 | 92.00 ± 0.87 | 101.0 ± 1.0 | 1,002 | 1,234,567 | 89,012 | 3 |
+| a\\|b, \"c\" | 88.12 | – | 100.0 | 1,000 | 1,234,567 | 89,012 | 1 |
 ";
         assert_eq!(markdown(&summarise(&runs()), Some(&teacher)), expected);
         assert!(!markdown(&summarise(&runs()), None).contains("Teacher"));
@@ -318,9 +330,9 @@ mod tests {
     #[test]
     fn csv_to_the_letter() {
         let expected = "\
-name,seed,split,top1,top5,loss,calibration_error,chosen_epoch,chosen_validation_top1,chosen_top1,seconds,epochs,parameters,head_parameters,recipe
-HCD,0,test,91,99.5,0.25,0.03,7,90.5,91.5,100,10,1234567,89012,ab12
-\"a|b, \"\"c\"\"\",0,test,88.123,99.5,0.25,0.03,,,,100,10,1234567,89012,ab12
+pair,name,seed,split,top1,top5,loss,calibration_error,chosen_epoch,chosen_validation_top1,chosen_top1,seconds,peak_mib,epochs,parameters,head_parameters,recipe
+,HCD,0,test,91,99.5,0.25,0.03,7,90.5,91.5,100,1000,10,1234567,89012,ab12
+,\"a|b, \"\"c\"\"\",0,test,88.123,99.5,0.25,0.03,,,,100,1000,10,1234567,89012,ab12
 ";
         assert_eq!(csv(&runs()[..2]).unwrap(), expected);
     }

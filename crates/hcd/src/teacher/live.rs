@@ -4,7 +4,7 @@ use super::{Teacher, TeacherOutput, ViewKey};
 use crate::data::{HostBatch, Normalization, TrainLoader};
 use crate::error::{Error, Result};
 use crate::export::{Card, Loaded};
-use crate::models::{Backbone, Network, Pass};
+use crate::models::{Backbone, Features, Network, Pass, StageShape};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -75,6 +75,11 @@ impl Live {
     /// # Shapes
     /// `batch` (B, C, H, W) → features (B, D_t), logits (B, K)
     pub fn look(&self, batch: &HostBatch) -> TeacherOutput {
+        TeacherOutput { stages: Vec::new(), ..self.look_at_stages(batch) }
+    }
+
+    /// The same with its stages.
+    fn look_at_stages(&self, batch: &HostBatch) -> TeacherOutput {
         let images = Tensor::<4>::from_data(TensorData::new(batch.pixels.clone(), batch.shape), &self.device);
         let channels = self.scale.len();
         let per_channel = |values: &[f32]| {
@@ -85,8 +90,20 @@ impl Live {
             true => images,
             false => images * per_channel(&self.scale) + per_channel(&self.shift), // (B, C, H, W)
         };
-        let features = self.network.forward(images, &mut Pass::Eval);
-        TeacherOutput { penultimate: features.penultimate, logits: features.logits }
+        let Features { stages, penultimate, logits } = self.network.forward(images, &mut Pass::Eval);
+        TeacherOutput { penultimate, logits, stages }
+    }
+
+    /// What it says by `look` about a batch, which comes as the student sees it.
+    fn answer_by(
+        &self,
+        batch: &HostBatch,
+        views: ViewKey,
+        look: impl Fn(&Self, &HostBatch) -> TeacherOutput,
+    ) -> Result<TeacherOutput> {
+        let Some(own) = &self.own_size else { return Ok(look(self, batch)) };
+        let parts = own.batches(&batch.ids, views)?;
+        Ok(TeacherOutput::joined(parts.iter().map(|part| look(self, part)).collect()))
     }
 
     /// The last layer alone.
@@ -133,16 +150,15 @@ impl OwnSize {
 
 impl Teacher for Live {
     fn answer(&mut self, batch: &HostBatch, views: ViewKey) -> Result<TeacherOutput> {
-        let Some(own) = &self.own_size else { return Ok(self.look(batch)) };
-        let parts = own.batches(&batch.ids, views)?;
-        let (mut features, mut logits) = (Vec::new(), Vec::new());
-        for part in &parts {
-            let output = self.look(part);
-            features.push(output.penultimate);
-            logits.push(output.logits);
-        }
-        // (B, D_t) and (B, K)
-        Ok(TeacherOutput { penultimate: Tensor::cat(features, 0), logits: Tensor::cat(logits, 0) })
+        self.answer_by(batch, views, Self::look)
+    }
+
+    fn answer_with_stages(&mut self, batch: &HostBatch, views: ViewKey) -> Result<TeacherOutput> {
+        self.answer_by(batch, views, Self::look_at_stages)
+    }
+
+    fn stages(&self) -> Option<Vec<StageShape>> {
+        Some(self.network.stages())
     }
 
     fn width(&self) -> usize {

@@ -10,7 +10,8 @@ pub use live::Live;
 pub use recorded::Recorded;
 
 use crate::data::HostBatch;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::models::{StageFeature, StageShape};
 use burn::tensor::Tensor;
 
 /// What a frozen teacher says about a batch.
@@ -20,12 +21,37 @@ pub struct TeacherOutput {
     pub penultimate: Tensor<2>,
     /// Its unnormalised scores: (B, K).
     pub logits: Tensor<2>,
+    /// Its stages, shallow to deep; none where nobody asked for them.
+    pub stages: Vec<StageFeature>,
 }
 
 impl TeacherOutput {
     /// The same values as constants of an autodiff device: no gradient flows into them.
     pub fn on_autodiff(self) -> Self {
-        Self { penultimate: self.penultimate.autodiff(), logits: self.logits.autodiff() }
+        let stage = |stage| match stage {
+            StageFeature::Map(map) => StageFeature::Map(map.autodiff()),
+            StageFeature::Tokens { tokens, prefix, grid } => {
+                StageFeature::Tokens { tokens: tokens.autodiff(), prefix, grid }
+            }
+        };
+        Self {
+            penultimate: self.penultimate.autodiff(),
+            logits: self.logits.autodiff(),
+            stages: self.stages.into_iter().map(stage).collect(),
+        }
+    }
+
+    /// Answers about parts of a batch as one about the whole.
+    ///
+    /// # Panics
+    /// Where there are none, or they differ in kind.
+    pub(crate) fn joined(parts: Vec<Self>) -> Self {
+        let count = parts[0].stages.len();
+        let stage = |index: usize| StageFeature::joined(parts.iter().map(|part| part.stages[index].clone()));
+        let stages = (0..count).map(stage).collect();
+        let (penultimate, logits) = parts.into_iter().map(|part| (part.penultimate, part.logits)).unzip();
+        // (B, D_t) and (B, K)
+        Self { penultimate: Tensor::cat(penultimate, 0), logits: Tensor::cat(logits, 0), stages }
     }
 }
 
@@ -45,6 +71,19 @@ pub trait Teacher {
     /// # Errors
     /// Where an answer cannot be had.
     fn answer(&mut self, batch: &HostBatch, views: ViewKey) -> Result<TeacherOutput>;
+
+    /// The same with its stages, where it can be asked for them: a network can, a cache of its answers alone cannot.
+    ///
+    /// # Errors
+    /// Where an answer cannot be had.
+    fn answer_with_stages(&mut self, _batch: &HostBatch, _views: ViewKey) -> Result<TeacherOutput> {
+        Err(Error::Run("this teacher gives its last feature and logits alone, no stages".to_owned()))
+    }
+
+    /// The shapes of its stages, where it can be asked for them.
+    fn stages(&self) -> Option<Vec<StageShape>> {
+        None
+    }
 
     /// D_t, the width of its penultimate feature.
     fn width(&self) -> usize;

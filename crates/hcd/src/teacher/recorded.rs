@@ -3,6 +3,7 @@
 use super::{Live, Teacher, TeacherOutput, ViewKey};
 use crate::data::HostBatch;
 use crate::error::Result;
+use crate::models::StageShape;
 use burn::tensor::{Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -61,7 +62,16 @@ impl Teacher for Recorded {
         let data = TensorData::new(rows, [batch.ids.len(), self.width]);
         let penultimate = Tensor::<2>::from_data(data, self.live.device()); // (B, D_t)
         let logits = self.live.classify(penultimate.clone()); // (B, K)
-        Ok(TeacherOutput { penultimate, logits })
+        Ok(TeacherOutput { penultimate, logits, stages: Vec::new() })
+    }
+
+    /// Stages are not remembered: it looks again.
+    fn answer_with_stages(&mut self, batch: &HostBatch, views: ViewKey) -> Result<TeacherOutput> {
+        self.live.answer_with_stages(batch, views)
+    }
+
+    fn stages(&self) -> Option<Vec<StageShape>> {
+        self.live.stages()
     }
 
     fn width(&self) -> usize {

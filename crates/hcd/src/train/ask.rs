@@ -3,10 +3,10 @@
 use crate::data::{HostBatch, ViewPolicy};
 use crate::error::Result;
 use crate::teacher::{Teacher, TeacherOutput, ViewKey};
-use burn::tensor::Tensor;
 use std::ops::Range;
 
-/// What the teacher says about batch `index` of an epoch, whose views were drawn by `policy` under `seed`.
+/// What the teacher says about batch `index` of an epoch, whose views were drawn by `policy` under `seed`; its stages, too,
+/// where they are asked for.
 ///
 /// # Errors
 /// Where it cannot answer.
@@ -16,18 +16,19 @@ pub fn ask(
     policy: &ViewPolicy,
     seed: u64,
     (epoch, index): (u64, usize),
+    with_stages: bool,
 ) -> Result<TeacherOutput> {
+    let mut answer = |batch: &HostBatch, views: ViewKey| match with_stages {
+        true => teacher.answer_with_stages(batch, views),
+        false => teacher.answer(batch, views),
+    };
     let key = |repeat| ViewKey { seed, number: policy.number_of(seed, epoch, repeat) };
     if policy.repeats == 1 {
-        return teacher.answer(batch, key(0));
+        return answer(batch, key(0));
     }
-    let (mut penultimate, mut logits) = (Vec::new(), Vec::new());
-    for (repeat, rows) in policy.rows_of(index, batch.labels.len()) {
-        let answer = teacher.answer(&rows_of(batch, rows), key(repeat))?;
-        penultimate.push(answer.penultimate);
-        logits.push(answer.logits);
-    }
-    Ok(TeacherOutput { penultimate: Tensor::cat(penultimate, 0), logits: Tensor::cat(logits, 0) }) // (B, D_t), (B, K)
+    let parts = policy.rows_of(index, batch.labels.len());
+    let answers = parts.into_iter().map(|(repeat, rows)| answer(&rows_of(batch, rows), key(repeat)));
+    Ok(TeacherOutput::joined(answers.collect::<Result<_>>()?))
 }
 
 /// Some rows of a batch.

@@ -5,7 +5,8 @@ use super::history::{History, TermRecord};
 use super::{Ema, Experiment, FinetuneConfig, GradientMap, Objective, Optimizer, clip_global_norm};
 use crate::data::{HostBatch, ViewPolicy};
 use crate::error::{Error, Result};
-use crate::methods::{Distiller, Method, Targets, supervised_terms, total};
+use crate::hcd::HeadShape;
+use crate::methods::{Distiller, Method, Pair, Sample, Seen, Targets, supervised_terms, total};
 use crate::models::weights::{self, TensorMap};
 use crate::models::{Backbone, Network, Parameters, Pass};
 use crate::ops::{Precision, with_precision};
@@ -62,15 +63,20 @@ impl Learner {
         let classes = experiment.classes().len();
         let distiller = match objective {
             Objective::Supervised => None,
-            Objective::Distilled { teacher, method } => Some(Distiller::new(
-                method,
-                &network.stages(),
-                network.penultimate_width(),
-                teacher.width(),
-                classes,
-                recipe.seed,
-                &device,
-            )?),
+            Objective::Distilled { teacher, method } => {
+                let (stages, train) = (network.stages(), &experiment.train);
+                let shape = HeadShape {
+                    student_stages: &stages,
+                    student_width: network.penultimate_width(),
+                    teacher_width: teacher.width(),
+                    classes,
+                };
+                let sample = |index| Sample { id: train.id(index), class: train.label(index) };
+                let samples: Vec<Sample> = (0..train.len()).map(sample).collect();
+                let teacher_stages = teacher.stages();
+                let pair = Pair { shape, teacher_stages: teacher_stages.as_deref(), samples: &samples };
+                Some(Distiller::new(method, &pair, recipe.seed, &device)?)
+            }
         };
         Ok(Self {
             optimizer: Optimizer::new(recipe.optimizer.clone()),
@@ -131,8 +137,9 @@ impl Learner {
         let mut pass = Pass::Train(&mut stream);
         let terms = match (objective, &self.distiller) {
             (Objective::Distilled { teacher, .. }, Some(distiller)) => {
-                let answer = ask(*teacher, batch, &self.views, self.seed, at)?;
-                distiller.terms(&features, &answer.on_autodiff(), &targets, &mut pass)
+                let answer = ask(*teacher, batch, &self.views, self.seed, at, distiller.needs_stages())?;
+                let (teacher, ids) = (&answer.on_autodiff(), &batch.ids);
+                distiller.terms(Seen { student: &features, teacher, targets: &targets, ids }, &mut pass)
             }
             _ => supervised_terms(features.logits.clone(), &targets),
         };

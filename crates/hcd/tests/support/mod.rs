@@ -29,6 +29,22 @@ pub const RESNET: &str = "student = { name = 'resnet10_small', widths = [4, 4, 8
 pub const SWIN: &str = "student = { name = 'swin_small_patch2', width = 8, depths = [1, 1], heads = [1, 2], \
                         drop_path = 0.0 }\n";
 
+/// One small member of each family, for images of 8x8.
+pub const SMALL: [&str; 10] = [
+    "name = 'resnet10_small', widths = [4, 4, 8, 8]",
+    "name = 'resnet10_small', widths = [4, 4, 8, 8], block = 'bottleneck', zero_init_last = true, drop_path = 0.1",
+    "name = 'resnet20', depth = 1, widths = [4, 8, 16]",
+    "name = 'resnet20', depth = 1, widths = [4, 8, 16], shortcut = 'b'",
+    "name = 'mobilenetv2_100', stem_width = 8, head_width = 32, rows = [\
+        { repeats = 1, kernel = 3, stride = 1, expansion = 1, width = 8 }, \
+        { repeats = 2, kernel = 5, stride = 2, expansion = 2, width = 12 }], taps = [0]",
+    "name = 'convnext_mini', depths = [1, 1], widths = [8, 16], kernel = 3, layer_scale = 1.0",
+    "name = 'vit_mini', width = 12, depth = 2, heads = 2",
+    "name = 'swin_small_patch2', width = 8, depths = [1, 1], heads = [1, 2], window = 3, token_dropout = 0.05",
+    "name = 'mixer_mini', width = 12, depth = 2, token_hidden = 6, channel_hidden = 24, dropout = 0.05",
+    "name = 'resmlp_mini', width = 12, depth = 2, layer_scale = 0.5",
+];
+
 /// One image of a class, pixels in rows: a bright band of rows says the class, under noise.
 pub fn pixels(class: usize, sample: u64, seed: u64) -> Vec<u8> {
     let mut stream = rng::stream(seed, "synthetic", &[sample]);

@@ -8,15 +8,18 @@ mod init;
 mod linear;
 mod mlp;
 mod norm;
+mod transformer;
 
 pub use conv::{Conv2d, ConvSpec, Padding};
 pub use init::Init;
 pub use linear::Linear;
 pub use mlp::Mlp;
 pub use norm::{BatchNorm2d, LayerNorm};
+pub use transformer::{TransformerBlock, TransformerShape};
 
 use crate::ops::add;
 use crate::rng::Stream;
+use burn::module::RunningState;
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 
@@ -82,4 +85,10 @@ impl Pass<'_> {
             (0..count).map(|_| if stream.random_bool(rate) { 0.0 } else { kept }).collect();
         x.clone() * Tensor::<D>::from_data(TensorData::new(values, mask), &x.device())
     }
+}
+
+/// Stores a running state at once: Burn alone would fold it in only at the next update.
+pub(crate) fn remember<const D: usize>(state: &RunningState<Tensor<D>>, value: Tensor<D>) {
+    state.update(value.detach());
+    state.value_sync();
 }

@@ -4,7 +4,7 @@
 //! momentum 0.1 and the *unbiased* variance (Burn keeps the biased one). Layer normalisation (Ba et al. 2016)
 //! over the last axis.
 
-use super::{Init, Pass};
+use super::{Init, Pass, remember};
 use crate::ops::{Affine, Rectifier, add_relu, batch_norm_given, batch_norm_train, layer_norm, tally};
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
@@ -175,10 +175,4 @@ impl LayerNorm {
     pub fn forward_map(&self, x: Tensor<4>) -> Tensor<4> {
         self.forward(x.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
     }
-}
-
-/// Stores a running statistic at once: Burn alone would fold it in only at the next update.
-fn remember(state: &RunningState<Tensor<1>>, value: Tensor<1>) {
-    state.update(value.detach());
-    state.value_sync();
 }

@@ -4,8 +4,8 @@
 //! that lie together only by the roll are masked from each other with −100. Roll and partition are a table of
 //! which tokens make up which window ([`layout`]), so nothing moves.
 
-use super::pad_grid;
 use crate::models::layers::{Init, Linear};
+use crate::models::tokens::pad_grid;
 use crate::ops::{Windows, window_attention};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};

@@ -15,6 +15,7 @@ pub use rows::Stored;
 use super::{Live, Teacher, TeacherOutput, ViewKey};
 use crate::data::{HostBatch, TrainLoader};
 use crate::error::{Error, Result};
+use crate::models::StageShape;
 use crate::ops::{Precision, with_precision};
 use crate::rng;
 use burn::tensor::{Tensor, TensorData};
@@ -303,7 +304,16 @@ impl Teacher for Cached {
         let data = TensorData::new(features, [batch.ids.len(), self.key.width]);
         let penultimate = Tensor::<2>::from_data(data, self.live.device()); // (B, D_t)
         let logits = self.live.classify(penultimate.clone()); // (B, K)
-        Ok(TeacherOutput { penultimate, logits })
+        Ok(TeacherOutput { penultimate, logits, stages: Vec::new() })
+    }
+
+    /// Stages are not kept: it looks again.
+    fn answer_with_stages(&mut self, batch: &HostBatch, views: ViewKey) -> Result<TeacherOutput> {
+        with_precision(self.precision, || self.live.answer_with_stages(batch, views))
+    }
+
+    fn stages(&self) -> Option<Vec<StageShape>> {
+        self.live.stages()
     }
 
     fn width(&self) -> usize {
