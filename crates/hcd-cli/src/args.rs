@@ -1,7 +1,9 @@
 //! What can be typed.
 
+mod comparing;
 mod images;
 
+pub use comparing::{CompareArgs, ReportArgs, ViewsArgs};
 pub use images::{EvaluateArgs, FeaturesArgs, ModelsArgs, PredictArgs, WeightsSource};
 
 use clap::builder::RangedU64ValueParser;
@@ -63,6 +65,12 @@ pub enum Command {
         hcd compare recipes/search-fashion-mnist.toml --on validation --out runs/search"
     )]
     Compare(CompareArgs),
+    /// Write the views of a training as files, for a teacher of another framework to look at
+    #[command(
+        after_help = "Examples:\n  hcd views recipes/demo.toml --set data.views.bank=5 --out views\n  \
+        hcd distill recipes/demo.toml --set data.views.bank=5 --teacher-features answers.safetensors"
+    )]
+    Views(ViewsArgs),
     /// Gather runs and comparisons of any age into one table, and a page
     #[command(after_help = "Examples:\n  hcd report runs/compare\n  \
         hcd report runs/kd-seed-0 runs/hcd-seed-0 --out runs/both")]
@@ -140,6 +148,9 @@ pub struct RecipeSource {
     /// Weights of the teacher (teacher.weights)
     #[arg(long, value_name = "FILE")]
     pub teacher: Option<PathBuf>,
+    /// Answers of a teacher of another framework, in place of its weights (teacher.features)
+    #[arg(long, value_name = "FILE", conflicts_with = "teacher")]
+    pub teacher_features: Option<PathBuf>,
     /// Network of the teacher, where its file does not say (teacher.model.name)
     #[arg(long, value_name = "NAME")]
     pub teacher_model: Option<String>,
@@ -179,6 +190,14 @@ impl RecipeSource {
         put("student.name", self.student.clone().map(Into::into));
         put("student.weights", path(&self.weights));
         put("teacher.weights", path(&self.teacher));
+        // In the place of whatever teacher the recipe has.
+        let features = |path: &PathBuf| {
+            toml::Value::Table(toml::Table::from_iter([(
+                "features".to_owned(),
+                path.display().to_string().into(),
+            )]))
+        };
+        put("teacher", self.teacher_features.as_ref().map(features));
         put("teacher.model.name", self.teacher_model.clone().map(Into::into));
         put("teacher.cache", path(&self.cache));
         put("method.name", self.method.clone().map(Into::into));
@@ -270,63 +289,6 @@ pub struct CacheArgs {
     /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,
-}
-
-/// Arguments of `compare`.
-#[derive(Debug, Args)]
-pub struct CompareArgs {
-    #[command(flatten)]
-    pub source: RecipeSource,
-    /// Folder of the comparison; one that was begun goes on [default: runs/compare-<date>-<time>]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
-    /// Methods to compare, in place of the recipe's
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-    pub methods: Option<Vec<String>>,
-    /// Seeds, in place of the recipe's
-    #[arg(long, value_delimiter = ',', value_name = "SEEDS", value_parser = whole(), allow_negative_numbers = true)]
-    pub seeds: Option<Vec<u64>>,
-    /// Measure some steps, tell what all of it will take, and end
-    #[arg(long)]
-    pub budget: bool,
-    /// Images that the table is on: validation to choose settings by, and test once they are chosen (compare.on)
-    #[arg(long, value_enum, value_name = "SPLIT")]
-    pub on: Option<Judge>,
-}
-
-/// Which runs to report on.
-#[derive(Debug, Args)]
-pub struct ReportArgs {
-    /// Folders of runs, or of comparisons
-    #[arg(required = true, value_name = "DIR")]
-    pub runs: Vec<PathBuf>,
-    /// Folder for report.html, results.md and results.csv; there must be nothing in it
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Which images a comparison is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Judge {
-    /// The test images.
-    Test,
-    /// The held-out part of the training images; the test images have no part in it.
-    Validation,
-}
-
-impl From<Judge> for hcd::eval::Split {
-    fn from(judge: Judge) -> Self {
-        match judge {
-            Judge::Test => Self::Test,
-            Judge::Validation => Self::Validation,
-        }
-    }
 }
 
 /// How numbers are stored.

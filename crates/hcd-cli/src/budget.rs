@@ -39,7 +39,7 @@ pub fn tell(
         teachers += measured.answers * seeds.len() as f64;
         let mut taught = measured.teacher;
         for lesson in methods {
-            let teacher = taught.as_mut().map(|teacher| teacher as &mut dyn Teacher);
+            let teacher = taught.as_deref_mut().map(|teacher| teacher as &mut dyn Teacher);
             match step_seconds(&pair.experiment, lesson, teacher, &measured.batches) {
                 Ok(step) => {
                     let train = &pair.experiment.recipe.train;
@@ -98,7 +98,7 @@ pub fn tell(
 /// What the methods of a pair share.
 struct Measured {
     batches: Vec<HostBatch>,
-    teacher: Option<Recorded>,
+    teacher: Option<Box<dyn Teacher>>,
     /// Seconds that the teacher takes for all views of one seed that nothing keeps yet.
     answers: f64,
     /// Seconds of looking at the held-out images, and at the test images.
@@ -111,8 +111,11 @@ impl Measured {
         let recipe = &experiment.recipe;
         let loader = experiment.loader()?;
         let batches = loader.epoch(0, 0).take(1 + STEPS).collect::<hcd::Result<Vec<_>>>()?;
-        let (mut teacher, mut answers) = (None, 0.0);
-        if methods.iter().any(|lesson| lesson.method.is_some()) {
+        let (mut teacher, mut answers): (Option<Box<dyn Teacher>>, f64) = (None, 0.0);
+        let taught = methods.iter().any(|lesson| lesson.method.is_some());
+        if let Some(given) = session::given_teacher(experiment, &[recipe.seed])?.filter(|_| taught) {
+            teacher = Some(Box::new(given));
+        } else if taught {
             let live = session::live_teacher(experiment, session::load_teacher(experiment)?)?;
             let mut recorded = Recorded::new(live, usize::MAX);
             let mut began = Instant::now();
@@ -128,7 +131,7 @@ impl Measured {
             };
             let batch = began.elapsed().as_secs_f64() / (batches.len().max(2) - 1) as f64;
             answers = batch * loader.batches_per_epoch() as f64 * views as f64;
-            teacher = Some(recorded);
+            teacher = Some(Box::new(recorded));
         }
         let test = evaluation_seconds(experiment, &experiment.test)?;
         let validation = match &experiment.validation {

@@ -49,6 +49,7 @@ fn run_command(command: Command) -> anyhow::Result<()> {
         Command::CacheTeacher(args) => command::cache_teacher::run(args),
         Command::Compare(args) => command::compare::run(args),
         Command::Report(args) => command::report::run(args),
+        Command::Views(args) => command::views::run(args),
         Command::Data(args) => command::data::run(args),
         Command::Evaluate(args) => command::evaluate::run(args),
         Command::Predict(args) => command::predict::run(args),

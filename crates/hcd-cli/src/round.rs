@@ -4,10 +4,11 @@ use crate::cell::Cell;
 use crate::{output, progress, publish, session};
 use hcd::config::{Lesson, Resolved};
 use hcd::eval::{self, Split};
+use hcd::export::Card;
 use hcd::files;
 use hcd::models::{Network, Parameters};
 use hcd::report::{Entry, TeacherLine};
-use hcd::teacher::{Cached, Recorded, Teacher};
+use hcd::teacher::{Cached, Given, Recorded, Teacher};
 use hcd::train::{Experiment, Objective, RunFolder, ask, inspect_space, inspect_start};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -36,6 +37,8 @@ enum Answers {
     Memory(Box<Recorded>),
     /// In files.
     Files(Box<Cached>),
+    /// Given beforehand, by another framework's.
+    Given(Box<Given>),
 }
 
 impl Answers {
@@ -43,6 +46,7 @@ impl Answers {
         match self {
             Answers::Memory(recorded) => recorded.as_mut(),
             Answers::Files(cached) => cached.as_mut(),
+            Answers::Given(given) => given.as_mut(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Answers {
         match self {
             Answers::Memory(recorded) => recorded.asked(),
             Answers::Files(cached) => cached.counts()[0],
+            Answers::Given(_) => 0,
         }
     }
 }
@@ -58,10 +63,9 @@ impl Answers {
 /// The teacher, and what is told of it.
 struct Expert {
     answers: Answers,
-    name: String,
-    network: Network,
+    /// The network itself and its file's card, where it is there to be asked.
+    network: Option<(Network, Card)>,
     seconds: Option<f64>,
-    normalization: hcd::data::Normalization,
     /// The seed whose views it has answered for.
     prepared: Option<u64>,
 }
@@ -172,16 +176,17 @@ impl<'a> Round<'a> {
     /// The teacher's own row, its accuracy on the images of the split among it.
     pub fn teacher_line(&self) -> anyhow::Result<Option<TeacherLine>> {
         let Some(expert) = &self.expert else { return Ok(None) };
+        let Some((network, card)) = &expert.network else { return Ok(None) };
         let images = self.experiment.as_taught(self.experiment.images(self.split)?)?;
         let device = &self.experiment.device;
-        let result = eval::evaluate(&expert.network, &images, &expert.normalization, device, &mut |_| {})?;
+        let result = eval::evaluate(network, &images, &card.normalization, device, &mut |_| {})?;
         // A comparison that goes on adds to what its first part took.
         let before = publish::teacher(&self.folder).and_then(|line| line.seconds);
         let seconds = expert.seconds.map_or(before, |now| Some(now + before.unwrap_or(0.0)));
         Ok(Some(TeacherLine {
-            name: expert.name.clone(),
+            name: card.model.clone(),
             top1: result.top1,
-            parameters: expert.network.learned_count(),
+            parameters: network.learned_count(),
             seconds,
         }))
     }
@@ -195,6 +200,10 @@ pub fn begin(folder: &Path, resolved: &Resolved) -> anyhow::Result<()> {
 
 impl Expert {
     fn new(experiment: &Experiment, seeds: &[u64]) -> anyhow::Result<Self> {
+        if let Some(given) = session::given_teacher(experiment, seeds)? {
+            let answers = Answers::Given(Box::new(given));
+            return Ok(Self { answers, network: None, seconds: None, prepared: None });
+        }
         let cache = experiment.recipe.teacher.as_ref().and_then(|teacher| teacher.cache.as_deref());
         let loaded = session::load_teacher(experiment)?;
         let (card, network) = (loaded.card.clone(), loaded.network.clone());
@@ -207,8 +216,7 @@ impl Expert {
             }
             None => Answers::Memory(Box::new(Recorded::new(live, MOST_ANSWERS))),
         };
-        let (name, normalization) = (card.model, card.normalization);
-        Ok(Self { answers, name, network, seconds: None, normalization, prepared: None })
+        Ok(Self { answers, network: Some((network, card)), seconds: None, prepared: None })
     }
 
     /// Has the teacher look at every view of the run once, where the answers can be kept.
@@ -222,6 +230,7 @@ impl Expert {
         let (began, asked) = (Instant::now(), self.answers.asked());
         match &mut self.answers {
             Answers::Files(cached) => session::fill(experiment, cached)?,
+            Answers::Given(_) => {}
             Answers::Memory(recorded) => {
                 let batches = loader.batches_per_epoch() as u64 * epochs;
                 if !recorded.has_room_for(batches as usize * recipe.train.batch_size) {

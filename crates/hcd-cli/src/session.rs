@@ -7,7 +7,7 @@ use hcd::config::{Recipe, parse_override};
 use hcd::data::LeftOut;
 use hcd::export::{self, Loaded};
 use hcd::models::ModelSpec;
-use hcd::teacher::{Cached, Filled, Live};
+use hcd::teacher::{Cached, Filled, Given, Live};
 use hcd::train::{Experiment, inspect_precision, inspect_room, inspect_teacher, inspect_writable};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -124,6 +124,11 @@ pub fn load_teacher(experiment: &Experiment) -> anyhow::Result<Loaded> {
         let message = "a distillation needs a teacher: give --teacher FILE, or teacher.weights in the recipe";
         return Err(hcd::Error::Recipe(message.to_owned()).into());
     };
+    let Some(path) = &teacher.weights else {
+        let message =
+            "teacher.features are answers, and no network to ask; give --teacher FILE, or teacher.weights";
+        return Err(hcd::Error::Recipe(message.to_owned()).into());
+    };
     // Where the recipe says which network it is, the file says nothing, of classes neither.
     let request = match &teacher.model {
         None => export::Request::default(),
@@ -134,12 +139,28 @@ pub fn load_teacher(experiment: &Experiment) -> anyhow::Result<Loaded> {
             ..Default::default()
         },
     };
-    let loaded = export::load_with(&teacher.weights, &request, &experiment.device)?;
+    let loaded = export::load_with(path, &request, &experiment.device)?;
     loaded.notes.iter().for_each(|note| output::note(&format!("note: {note}")));
-    for warning in inspect_teacher(&loaded, experiment, &teacher.weights.display().to_string())? {
+    for warning in inspect_teacher(&loaded, experiment, &path.display().to_string())? {
         output::note(&format!("warning: {warning}"));
     }
     Ok(loaded)
+}
+
+/// The answers that a teacher of another framework has given, where the recipe names some; for the views under `seeds`.
+pub fn given_teacher(experiment: &Experiment, seeds: &[u64]) -> anyhow::Result<Option<Given>> {
+    let Some(path) = experiment.recipe.teacher.as_ref().and_then(|teacher| teacher.features.as_deref())
+    else {
+        return Ok(None);
+    };
+    let given = Given::open(path, experiment.classes().len(), &experiment.device)?;
+    let (train, policy) = (experiment.train.as_ref(), &experiment.recipe.data.views);
+    let mut notes = Vec::new();
+    for &seed in seeds {
+        notes = given.inspect(train, policy, &experiment.view_numbers(seed))?;
+    }
+    notes.iter().for_each(|note| output::note(note));
+    Ok(Some(given))
 }
 
 /// A teacher that looks at an experiment's views, at its own size where it has one.

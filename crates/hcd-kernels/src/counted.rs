@@ -48,6 +48,8 @@ fn shrunk(bytes: usize) {
 
 // SAFETY: every call is handed on as it came, and what `A` gives is given back; counting touches neither.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
+    /// # Safety
+    /// As [`GlobalAlloc::alloc`].
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps `A`'s conditions, which are the same.
         let start = unsafe { self.0.alloc(layout) };
@@ -57,6 +59,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         start
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::alloc_zeroed`].
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
         let start = unsafe { self.0.alloc_zeroed(layout) };
@@ -66,12 +70,16 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
         start
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::dealloc`].
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         // SAFETY: as above.
         unsafe { self.0.dealloc(start, layout) };
         shrunk(layout.size());
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::realloc`].
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above.
         let moved = unsafe { self.0.realloc(start, layout, size) };

@@ -91,7 +91,7 @@ fn from_files_to_a_report() {
     );
     let experiment = prepare(&resolved);
     let weights = &resolved.recipe.teacher.as_ref().unwrap().weights;
-    let expert = export::load(weights, &experiment.device).unwrap();
+    let expert = export::load(weights.as_ref().unwrap(), &experiment.device).unwrap();
     assert_eq!(inspect_teacher(&expert, &experiment, "its file").unwrap(), Vec::<String>::new());
     let Experiment { test, normalization, device, .. } = &experiment;
     let evaluate = |network: &Network| eval::evaluate(network, test, normalization, device, &mut |_| {});

@@ -34,7 +34,7 @@ fn resolve(args: &DemoArgs) -> anyhow::Result<Resolved> {
     let recipe = &mut resolved.recipe;
     recipe.data.path = of_repository(&recipe.data.path);
     if let Some(teacher) = &mut recipe.teacher {
-        teacher.weights = of_repository(&teacher.weights);
+        teacher.weights = teacher.weights.as_deref().map(of_repository);
     }
     Ok(resolved)
 }

@@ -15,13 +15,15 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     }
     let experiment = session::prepare(&resolved.recipe)?;
     let cache = resolved.recipe.teacher.as_ref().and_then(|teacher| teacher.cache.as_deref());
-    let mut teacher: Box<dyn Teacher> = match cache {
-        Some(folder) => {
+    let given = session::given_teacher(&experiment, &[resolved.recipe.seed])?;
+    let mut teacher: Box<dyn Teacher> = match (given, cache) {
+        (Some(given), _) => Box::new(given),
+        (None, Some(folder)) => {
             let cached = session::cached_teacher(&experiment, folder)?;
             session::announce(&experiment, &cached, &[resolved.recipe.seed])?;
             Box::new(cached)
         }
-        None => Box::new(session::live_teacher(&experiment, session::load_teacher(&experiment)?)?),
+        (None, None) => Box::new(session::live_teacher(&experiment, session::load_teacher(&experiment)?)?),
     };
     let Some(method) = &resolved.recipe.method else {
         return Err(hcd::Error::Recipe("a distillation needs a method: give --method NAME".to_owned()).into());

@@ -14,3 +14,4 @@ pub mod predict;
 pub mod recipe;
 pub mod report;
 pub mod train;
+pub mod views;

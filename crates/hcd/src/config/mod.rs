@@ -58,7 +58,11 @@ pub struct Recipe {
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
     /// Its weights: a file written by this program, which says what network they fit, or of any other origin.
-    pub weights: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// In place of weights: answers that another framework's teacher has given ([`Given`](crate::teacher::Given)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<PathBuf>,
     /// The network that they fit, where the file does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelSpec>,
@@ -81,6 +85,21 @@ impl TeacherConfig {
     /// What is wrong with the values, one line each, the key in front.
     fn check(&self) -> Vec<String> {
         let mut problems = self.image_size.map_or_else(Vec::new, |size| Preprocess::new(size).check());
+        match (&self.weights, &self.features) {
+            (None, None) => problems.push("weights is missing: set it, or give --teacher FILE".to_owned()),
+            (Some(_), Some(_)) => problems.push("weights and features are two teachers, give one".to_owned()),
+            (None, Some(_)) => {
+                let set = [
+                    ("model", self.model.is_some()),
+                    ("image_size", self.image_size.is_some()),
+                    ("cache", self.cache.is_some()),
+                ];
+                problems.extend(set.iter().filter(|(_, set)| *set).map(|(key, _)| {
+                    format!("{key} is for a teacher that looks at images; teacher.features are its answers")
+                }));
+            }
+            (Some(_), None) => {}
+        }
         let Some(model) = &self.model else { return problems };
         problems.extend(model.check().into_iter().map(|what| format!("model.{what}")));
         if model.weights.is_some() {

@@ -2,7 +2,7 @@
 //!
 //! One batch is in memory at a time, whatever the number of images.
 
-use super::tensor_file::TensorRows;
+use super::tensor_file::{RowTensor, TensorRows};
 use crate::error::{Error, Result};
 use crate::models::{Backbone, Network, Pass, StageShape};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -39,7 +39,9 @@ impl FeatureFile {
             };
             (format!("stage{}_mean", stage + 1), width)
         }));
-        let rows = TensorRows::create(path, images, &tensors, metadata)?;
+        let rows: Vec<RowTensor> =
+            tensors.iter().map(|(name, width)| RowTensor::floats(name, &[*width])).collect();
+        let rows = TensorRows::create(path, images, &rows, metadata)?;
         Ok(Self { rows, widths: tensors.into_iter().map(|(_, width)| width).collect(), images, done: 0 })
     }
 

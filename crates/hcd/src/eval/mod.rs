@@ -6,10 +6,12 @@
 mod features;
 mod images;
 mod tensor_file;
+mod views;
 
 pub use features::{FeatureFile, extract};
 pub use images::{Part, is_numbered, open};
 pub use tensor_file::ImageTensors;
+pub use views::write_view;
 
 use crate::data::{Dataset, EvalLoader, HostBatch, ImageShape, Normalization};
 use crate::error::Result;

@@ -103,7 +103,32 @@ fn read_header(file: &mut File, length: u64) -> Result<(u64, Metadata), String> 
     Ok((8 + size, header))
 }
 
-/// Tensors of f32 that are written by rows.
+/// A tensor that is written by rows: its name, and the shape of a row.
+#[derive(Debug, Clone)]
+pub struct RowTensor {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+impl RowTensor {
+    /// Of f32.
+    pub fn floats(name: &str, shape: &[usize]) -> Self {
+        Self { name: name.to_owned(), dtype: Dtype::F32, shape: shape.to_vec() }
+    }
+
+    /// Of one 64-bit integer a row.
+    pub fn integers(name: &str) -> Self {
+        Self { name: name.to_owned(), dtype: Dtype::I64, shape: Vec::new() }
+    }
+
+    /// Bytes of a row.
+    fn bytes(&self) -> usize {
+        self.dtype.bitsize() / 8 * self.shape.iter().product::<usize>()
+    }
+}
+
+/// Tensors that are written by rows.
 #[derive(Debug)]
 pub struct TensorRows {
     file: Pending,
@@ -112,14 +137,14 @@ pub struct TensorRows {
 }
 
 impl TensorRows {
-    /// Begins a file of tensors, each (rows, width), with metadata.
+    /// Begins a file of tensors of so many rows, with metadata.
     ///
     /// # Errors
     /// Where the file is there already or cannot be written.
     pub fn create(
         path: &Path,
         rows: usize,
-        tensors: &[(String, usize)],
+        tensors: &[RowTensor],
         metadata: &[(&str, String)],
     ) -> Result<Self> {
         let mut header = serde_json::Map::new();
@@ -127,14 +152,15 @@ impl TensorRows {
             metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone().into())).collect();
         header.insert("__metadata__".to_owned(), info.into());
         let (mut end, mut places) = (0u64, Vec::new());
-        for (name, width) in tensors {
+        for tensor in tensors {
             let start = end;
-            end += (rows * width * 4) as u64;
+            end += (rows * tensor.bytes()) as u64;
+            let (shape, dtype) = ([&[rows], tensor.shape.as_slice()].concat(), tensor.dtype);
             header.insert(
-                name.clone(),
-                serde_json::json!({ "dtype": "F32", "shape": [rows, width], "data_offsets": [start, end] }),
+                tensor.name.clone(),
+                serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }),
             );
-            places.push((start, width * 4));
+            places.push((start, tensor.bytes()));
         }
         let mut text = serde_json::Value::Object(header).to_string();
         text.push_str(&" ".repeat(text.len().next_multiple_of(8) - text.len()));
@@ -152,13 +178,24 @@ impl TensorRows {
         Ok(Self { file, places })
     }
 
-    /// Writes rows of one tensor, from row `first` on.
+    /// Writes rows of one tensor of floats, from row `first` on.
     ///
     /// # Errors
     /// Where that fails.
     pub fn put(&mut self, tensor: usize, first: usize, values: &[f32]) -> Result<()> {
+        self.put_bytes(tensor, first, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    /// Writes rows of one tensor of integers, from row `first` on.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn put_integers(&mut self, tensor: usize, first: usize, values: &[i64]) -> Result<()> {
+        self.put_bytes(tensor, first, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    fn put_bytes(&mut self, tensor: usize, first: usize, bytes: Vec<u8>) -> Result<()> {
         let (start, row) = self.places[tensor];
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.file.write_at(start + first as u64 * row as u64, &bytes)
     }
 

@@ -2,10 +2,12 @@
 //! never with a gradient.
 
 mod cache;
+mod given;
 mod live;
 mod recorded;
 
 pub use cache::{CacheKey, Cached, Filled, Stored, Verified};
+pub use given::Given;
 pub use live::Live;
 pub use recorded::Recorded;
 

@@ -1,0 +1,62 @@
+"""A teacher of another framework: looks at the views that `hcd views` wrote, and writes what it says of them.
+
+    hcd views recipes/demo.toml --set data.views.bank=5 --out views
+    python examples/teacher_features.py views answers.safetensors --model resnet18 --classes 10 --checkpoint teacher.pth
+    hcd distill recipes/demo.toml --set data.views.bank=5 --teacher-features answers.safetensors
+
+Any network will do that gives a feature a sample and logits, or the layer between the two. pip install timm safetensors
+"""
+import argparse
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("views", type=Path)
+    arguments.add_argument("answers", type=Path)
+    arguments.add_argument("--model", required=True)
+    arguments.add_argument("--classes", type=int, required=True)
+    arguments.add_argument("--checkpoint", default="")
+    arguments.add_argument("--batch-size", type=int, default=64)
+    arguments = arguments.parse_args()
+    files = sorted(arguments.views.glob("view-*.safetensors"))
+    with safe_open(files[0], "pt") as file:
+        channels = file.get_slice("images").get_shape()[1]
+    network = timm.create_model(
+        arguments.model, num_classes=arguments.classes, in_chans=channels, checkpoint_path=arguments.checkpoint
+    ).eval()
+    normalise = statistics(network.pretrained_cfg, channels)
+    answers = {"features": [], "logits": [], "ids": [], "views": []}
+    for path in files:
+        with safe_open(path, "pt") as file:
+            images, ids, view = file.get_slice("images"), file.get_tensor("ids"), int(file.metadata()["view"])
+            for first in range(0, len(ids), arguments.batch_size):
+                features, logits = look(network, normalise(images[first : first + arguments.batch_size]))
+                answers["features"].append(features.half())
+                answers["logits"].append(logits.half())
+            answers["ids"].append(ids)
+            answers["views"].append(torch.full_like(ids, view))
+    save_file({name: torch.cat(parts).contiguous() for name, parts in answers.items()}, arguments.answers)
+
+
+def statistics(config, channels):
+    """Pixels from 0 to 1, normalised as the network was trained; grey ones by the mean over colours."""
+    mean, std = (torch.tensor(config[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    if channels == 1:
+        mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
+    return lambda images: (images - mean) / std
+
+
+@torch.inference_mode()
+def look(network, images):
+    features = network.forward_head(network.forward_features(images), pre_logits=True)
+    return features, network.get_classifier()(features)
+
+
+if __name__ == "__main__":
+    main()
