@@ -113,7 +113,7 @@ def loader(arguments, batch):
     if strong:
         fill = {"translate_const": int(size * 0.45), "img_mean": tuple(round(255 * mean) for mean in MEAN)}
         varied.append(timm.data.auto_augment.rand_augment_transform(RAND, fill))
-    erase = timm.data.RandomErasing(0.25, mode="const", device="cpu")
+    erase = timm.data.random_erasing.RandomErasing(0.25, mode="const", device="cpu")
     mixup = timm.data.Mixup(0.8, 1.0, num_classes=len(images.classes)) if strong and not small else None
     if own:
         varied.append(timm.data.transforms.ToNumpy())
