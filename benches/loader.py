@@ -1,7 +1,7 @@
 """The loader (`crates/hcd/benches/loader.rs`) beside PyTorch's DataLoader over PIL, torchvision and timm: images a second,
 and their ratio.
 
-    python3 -m venv venv && venv/bin/pip install torch==2.15.0 torchvision timm==1.0.31
+    python3 -m venv venv && venv/bin/pip install torch==2.15.0 torchvision timm==1.0.31 "pillow<12"
     venv/bin/python benches/loader.py photos imagenette [--threads 2] [--repeats 3] [--rounds 4]
     venv/bin/python benches/loader.py small cifar-10
 
@@ -10,7 +10,7 @@ process of its own, `repeats` times; of a process the median of its rounds count
 processes, and the lowest and highest. PyTorch runs `--threads` workers, in two ways: `torchvision` makes tensors and
 normalises in the workers, as its reference scripts do; `timm` keeps 8 bits there and normalises batches in the main
 process, as `timm.data.create_loader` does. The best counts. Small images are held decoded in memory on both sides. Files
-had better be in the page cache: run it twice. Nothing else should run on the machine.
+had better be in the page cache: run it twice. (timm 1.0.31's RandAugment asks PIL to keep 0 bits, which Pillow 12 and later refuses.) Nothing else should run on the machine.
 """
 import argparse
 import json
