@@ -99,7 +99,7 @@ pub fn tell(
 struct Measured {
     batches: Vec<HostBatch>,
     teacher: Option<Box<dyn Teacher>>,
-    /// Seconds that the teacher takes for all views of one seed that nothing keeps yet.
+    /// Seconds that the teacher takes for all views of one seed, whatever a cache holds of them.
     answers: f64,
     /// Seconds of looking at the held-out images, and at the test images.
     validation: f64,
@@ -118,18 +118,13 @@ impl Measured {
         } else if taught {
             let live = session::live_teacher(experiment, session::load_teacher(experiment)?)?;
             let mut recorded = Recorded::new(live, usize::MAX);
-            let mut began = Instant::now();
-            for (index, batch) in batches.iter().enumerate() {
-                if index == 1 {
-                    began = Instant::now();
-                }
-                ask(&mut recorded, batch, loader.policy(), recipe.seed, (0, index), false)?;
-            }
+            let batch = seconds_each(&batches, |index, batch| {
+                ask(&mut recorded, batch, loader.policy(), recipe.seed, (0, index), false).map(drop)
+            })?;
             let views = match loader.policy().bank {
                 0 => recipe.train.epochs,
                 bank => recipe.train.epochs.min(bank),
             };
-            let batch = began.elapsed().as_secs_f64() / (batches.len().max(2) - 1) as f64;
             answers = batch * loader.batches_per_epoch() as f64 * views as f64;
             teacher = Some(Box::new(recorded));
         }
@@ -164,14 +159,27 @@ fn step_seconds(
         _ => Objective::Supervised,
     };
     let recipe = &experiment.recipe;
-    let mut learner = Learner::new(experiment, &objective)?;
+    let mut learner = Some(Learner::new(experiment, &objective)?);
+    seconds_each(batches, |index, batch| {
+        if let Some(mut taught) = learner.take() {
+            taught.learn(batch, &mut objective, (0, index), 1)?;
+            learner = Some(taught.update(recipe.optimizer.lr(), recipe.train.clip_norm).0);
+        }
+        Ok(())
+    })
+}
+
+/// Seconds that `job` takes a batch, the first one left out.
+fn seconds_each(
+    batches: &[HostBatch],
+    mut job: impl FnMut(usize, &HostBatch) -> hcd::Result<()>,
+) -> hcd::Result<f64> {
     let mut began = Instant::now();
     for (index, batch) in batches.iter().enumerate() {
         if index == 1 {
             began = Instant::now();
         }
-        learner.learn(batch, &mut objective, (0, index), 1)?;
-        (learner, _) = learner.update(recipe.optimizer.lr(), recipe.train.clip_norm);
+        job(index, batch)?;
     }
     Ok(began.elapsed().as_secs_f64() / (batches.len().max(2) - 1) as f64)
 }

@@ -134,7 +134,7 @@ pub fn teacher(folder: &Path) -> Option<TeacherLine> {
 
 /// The page, and the tables as text beside it.
 pub fn write_report(page: &Page, folder: &Path) -> anyhow::Result<()> {
-    let entries: Vec<Entry> = page.parts.iter().flat_map(|part| part.entries).cloned().collect();
+    let entries = report::entries_of(page.parts);
     let mut text = String::new();
     for part in page.parts {
         if let Some(name) = &part.name {
@@ -182,7 +182,7 @@ pub fn print_parts(parts: &[Part]) {
         }
     }
     if parts.len() > 1 {
-        let entries: Vec<Entry> = parts.iter().flat_map(|part| part.entries).cloned().collect();
+        let entries = report::entries_of(parts);
         let rows: Vec<Vec<String>> = report::ranking(&entries)
             .into_iter()
             .map(|row| {

@@ -4,6 +4,8 @@
 //! `RAYON_NUM_THREADS=2 cargo bench --workspace --bench loader -- photos imagenette --rounds 4`
 #![allow(clippy::print_stdout, missing_docs)]
 
+mod common;
+
 use hcd::config;
 use hcd::data::{self, Normalization, TrainLoader};
 use std::time::Instant;
@@ -36,16 +38,7 @@ const WORKS: [(&str, &str, usize, usize); 4] = [
 
 fn main() {
     hcd_kernels::memory::keep();
-    let (mut names, mut rounds) = (Vec::new(), 4);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--rounds" => rounds = arguments.next().and_then(|n| n.parse().ok()).expect("--rounds N"),
-            // What cargo adds.
-            "--bench" => {}
-            _ => names.push(argument),
-        }
-    }
+    let (names, rounds) = common::arguments(4);
     let [work, path] = &names[..] else { panic!("give the work, and the folder of the data set") };
     let found = WORKS.iter().find(|(name, ..)| name == work);
     let &(_, section, batch_size, batches) = found.expect("photos, photos-strong, small or small-strong");
@@ -69,16 +62,7 @@ fn main() {
     take(WARM_UPS);
     let seconds: Vec<f64> = (0..rounds).map(|_| take(batches)).collect();
     let line = serde_json::json!({
-        "work": work, "images": batch_size * batches, "seconds": seconds, "peak_mib": peak_mib(),
+        "work": work, "images": batch_size * batches, "seconds": seconds, "peak_mib": common::peak_mib(),
     });
     println!("{line}");
-}
-
-/// The most memory that this process had, as Linux counts it; 0 elsewhere.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib =
-        line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
 }

@@ -6,6 +6,8 @@
 //! With `HCD_PROFILE=1`, stderr tells where the time of the counted rounds went.
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod common;
+
 use hcd::burn::tensor::{Device, Tensor, TensorData};
 use hcd::config;
 use hcd::data::{HostBatch, ImageShape, Memory, Normalization};
@@ -82,16 +84,7 @@ const WORKS: &[(&str, Work, &str, usize, usize)] = &[
 
 fn main() {
     hcd_kernels::memory::keep();
-    let (mut names, mut rounds) = (Vec::new(), 10);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--rounds" => rounds = arguments.next().and_then(|n| n.parse().ok()).expect("--rounds N"),
-            // What cargo adds.
-            "--bench" => {}
-            _ => names.push(argument),
-        }
-    }
+    let (names, rounds) = common::arguments(10);
     for &(name, work, model, batch, side) in WORKS {
         if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
             continue;
@@ -109,19 +102,10 @@ fn main() {
             tell(name, &report);
         }
         let line = serde_json::json!({
-            "work": name, "images": batch, "seconds": seconds, "peak_mib": peak_mib(),
+            "work": name, "images": batch, "seconds": seconds, "peak_mib": common::peak_mib(),
         });
         println!("{line}");
     }
-}
-
-/// The most memory that this process had, as Linux counts it; 0 elsewhere.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib =
-        line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
 }
 
 /// The table that the command prints.

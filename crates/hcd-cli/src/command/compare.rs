@@ -43,13 +43,13 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
         inspect_folder(&folder)?;
     }
     let pairs = pairs_of(&resolved)?;
+    let leaves_out = anything || pairs.len() > 1;
     if args.budget {
-        return budget::tell(&pairs, &methods, &seeds, anything || pairs.len() > 1, args.json);
+        return budget::tell(&pairs, &methods, &seeds, leaves_out, args.json);
     }
     let mut rounds = Vec::new();
     for pair in &pairs {
         let place = pair.name.as_ref().map_or(folder.clone(), |name| folder.join(name));
-        let leaves_out = anything || pairs.len() > 1;
         rounds.push(Round::new(
             &pair.resolved,
             &pair.experiment,

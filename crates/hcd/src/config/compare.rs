@@ -60,11 +60,7 @@ impl TryFrom<Table> for Lesson {
             Some(Value::String(name)) => name.clone(),
             _ => return Err("a method needs a `name`, as `hcd methods` lists them".to_owned()),
         };
-        let label = match table.remove("label") {
-            None => name.clone(),
-            Some(Value::String(label)) if is_folder_name(&label) => label,
-            Some(other) => return Err(format!("label = {other}, must be letters, digits, `-`, `_` or `.`")),
-        };
+        let label = folder_name(&mut table, "label")?.unwrap_or_else(|| name.clone());
         if name == "scratch" {
             return match table.keys().find(|key| *key != "name") {
                 Some(key) => Err(format!("unknown field `{key}`: scratch has no options")),
@@ -106,11 +102,7 @@ impl TryFrom<Table> for Pairing {
     type Error = String;
 
     fn try_from(mut table: Table) -> std::result::Result<Self, String> {
-        let name = match table.remove("name") {
-            Some(Value::String(name)) if is_folder_name(&name) => name,
-            Some(other) => return Err(format!("name = {other}, must be letters, digits, `-`, `_` or `.`")),
-            None => return Err("a pair needs a `name`".to_owned()),
-        };
+        let name = folder_name(&mut table, "name")?.ok_or_else(|| "a pair needs a `name`".to_owned())?;
         let known = |key: &str| SECTIONS.iter().any(|(section, _)| *section == key);
         match table.iter().find(|(key, value)| !known(key) || !value.is_table()) {
             Some((key, _)) => {
@@ -161,36 +153,37 @@ fn merge(there: &mut Table, change: &Table) {
     }
 }
 
-/// Whether a label can be the name of a folder anywhere.
-fn is_folder_name(label: &str) -> bool {
+/// Takes `key` out of a table: a text that can be the name of a folder anywhere.
+fn folder_name(table: &mut Table, key: &str) -> std::result::Result<Option<String>, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !label.is_empty() && !label.starts_with('.') && label.chars().all(plain)
+    match table.remove(key) {
+        None => Ok(None),
+        Some(Value::String(name))
+            if !name.is_empty() && !name.starts_with('.') && name.chars().all(plain) =>
+        {
+            Ok(Some(name))
+        }
+        Some(other) => Err(format!("{key} = {other}, must be letters, digits, `-`, `_` or `.`")),
+    }
 }
 
 impl CompareConfig {
-    /// What is wrong with the values, one line each, the key in front; of a recipe that holds out `validation` of the
-    /// training images.
+    /// What is wrong with the values, one line each, the key in front, in the recipe that they are part of.
     pub(super) fn check(&self, recipe: &Recipe) -> Vec<String> {
         let mut problems = Vec::new();
-        let twice = |kind: &str, index: usize, name: &str| {
-            format!(
-                "compare.{kind}[{index}] is called `{name}` as another is; give it a {}",
-                match kind {
-                    "methods" => "label",
-                    _ => "name",
-                }
-            )
+        let twice = |place: String, name: &str, key: &str| {
+            format!("compare.{place} is called `{name}` as another is; give it a {key}")
         };
         for (index, lesson) in self.methods.iter().enumerate() {
             let found = lesson.method.as_ref().map(MethodConfig::check).unwrap_or_default();
             problems.extend(found.into_iter().map(|what| format!("compare.methods[{index}].{what}")));
             if self.methods[..index].iter().any(|other| other.label == lesson.label) {
-                problems.push(twice("methods", index, &lesson.label));
+                problems.push(twice(format!("methods[{index}]"), &lesson.label, "label"));
             }
         }
         for (index, pair) in self.pairs.iter().enumerate() {
             if self.pairs[..index].iter().any(|other| other.name == pair.name) {
-                problems.push(twice("pairs", index, &pair.name));
+                problems.push(twice(format!("pairs[{index}]"), &pair.name, "name"));
             }
             match pair.of(recipe) {
                 Ok(_) => {}

@@ -35,6 +35,26 @@ pub fn batch_of(image: ImageShape) -> usize {
 const SMALL: usize = 3 * 48 * 48;
 const LARGE_BATCH: usize = 32;
 
+/// How many rows have their greatest logit at the label.
+///
+/// # Shapes
+/// `logits` (B, K), `labels` B numbers
+pub(crate) fn count_correct(logits: Tensor<2>, labels: &[usize]) -> usize {
+    let values: Vec<f32> = logits.into_data().iter::<f32>().collect();
+    let width = values.len() / labels.len().max(1);
+    let right = |(row, &label): (&[f32], &usize)| {
+        row.iter().enumerate().all(|(class, &value)| class == label || value < row[label])
+    };
+    values.chunks(width.max(1)).zip(labels).filter(|pair| right(*pair)).count()
+}
+
+/// What guessing among `classes` comes to, in percent, where an accuracy is hardly better.
+pub(crate) fn near_chance(top1: f64, classes: usize) -> Option<f64> {
+    let chance = 100.0 / classes as f64;
+    // Twice chance means little where there are few classes: of two, it is all there is.
+    (top1 < (2.0 * chance).min(chance + 10.0)).then_some(chance)
+}
+
 /// Which images a figure is on. Settings are chosen on validation data, results are told on test data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

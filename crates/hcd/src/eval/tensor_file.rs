@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::Pending;
-use half::{bf16, f16};
+use crate::models::weights::Float;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use std::fs::File;
@@ -26,7 +26,7 @@ pub struct ImageTensors {
     path: PathBuf,
     file: File,
     start: u64,
-    dtype: Dtype,
+    float: Float,
     shape: [usize; 4],
 }
 
@@ -48,9 +48,9 @@ impl ImageTensors {
             names.truncate(8);
             bad(format!("has no tensor `{IMAGES}`, but {}", names.join(", ")))
         })?;
-        if !matches!(info.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+        let Some(float) = Float::of(info.dtype).filter(|float| float.size() <= 4) else {
             return Err(bad(format!("`{IMAGES}` has type {:?}, expected F32, F16 or BF16", info.dtype)));
-        }
+        };
         let shape: [usize; 4] = info.shape.as_slice().try_into().map_err(|_| {
             bad(format!("`{IMAGES}` has shape {:?}, expected (images, channels, height, width)", info.shape))
         })?;
@@ -61,8 +61,8 @@ impl ImageTensors {
         if end > length {
             return Err(bad(format!("cut short: {length} bytes, `{IMAGES}` ends at {end}")));
         }
-        let (start, dtype) = (header.0 + info.data_offsets.0 as u64, info.dtype);
-        Ok(Self { path: path.to_owned(), file, start, dtype, shape })
+        let start = header.0 + info.data_offsets.0 as u64;
+        Ok(Self { path: path.to_owned(), file, start, float, shape })
     }
 
     /// (N, C, H, W)
@@ -75,17 +75,12 @@ impl ImageTensors {
     /// # Errors
     /// Where they cannot be read.
     pub fn read(&mut self, images: Range<usize>) -> Result<Vec<f32>> {
-        let size = if self.dtype == Dtype::F32 { 4 } else { 2 };
-        let image = self.shape[1..].iter().product::<usize>() * size;
+        let image = self.shape[1..].iter().product::<usize>() * self.float.size();
         let mut bytes = vec![0; images.len() * image];
         let place = self.start + images.start as u64 * image as u64;
         let done = self.file.seek(SeekFrom::Start(place)).and_then(|_| self.file.read_exact(&mut bytes));
         done.map_err(|source| Error::Io { path: self.path.clone(), action: "read", source })?;
-        Ok(match self.dtype {
-            Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            _ => bytes.as_chunks::<2>().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-        })
+        Ok(self.float.decode(&bytes))
     }
 }
 

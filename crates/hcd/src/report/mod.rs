@@ -17,7 +17,7 @@ mod summary;
 mod tests;
 
 pub use outcome::{ChosenEpoch, Entry, Outcome};
-pub use page::{Page, Part, page};
+pub use page::{Page, Part, entries_of, page};
 pub use ranking::{Rank, by_pair, ranking, ranks_markdown};
 pub use significance::{Lead, lead};
 pub use summary::{Stat, Summary, TeacherLine, csv, markdown, split_of, summarise};

@@ -37,6 +37,11 @@ pub struct Part<'a> {
     pub classes: &'a [String],
 }
 
+/// The trainings of all parts.
+pub fn entries_of(parts: &[Part]) -> Vec<Entry> {
+    parts.iter().flat_map(|part| part.entries).cloned().collect()
+}
+
 /// Writes `report` as HTML. The same report gives the same bytes.
 ///
 /// # Errors
@@ -92,7 +97,7 @@ fn part(part: &Part<'_>) -> Result<Markup> {
 
 /// All pairs in one table.
 fn ranks(parts: &[Part<'_>]) -> Markup {
-    let entries: Vec<Entry> = parts.iter().flat_map(|part| part.entries).cloned().collect();
+    let entries = entries_of(parts);
     html! {
         section {
             h2 { "All pairs" }

@@ -71,9 +71,7 @@ pub fn inspect_teacher(teacher: &Loaded, experiment: &Experiment, source: &str) 
         ));
     }
     let (top1, images) = accuracy_on_sample(teacher, experiment)?;
-    let chance = 100.0 / wanted.len() as f64;
-    // Twice chance means little where there are few classes: of two, it is all there is.
-    if top1 < (2.0 * chance).min(chance + 10.0) {
+    if let Some(chance) = eval::near_chance(top1, wanted.len()) {
         warnings.push(format!(
             "teacher {source} has {top1:.1} % on {images} validation images, near chance ({chance:.1} %): check \
              the order of its classes, its normalisation, and that its weights are trained"

@@ -5,6 +5,7 @@ use super::history::{History, TermRecord};
 use super::{Ema, Experiment, FinetuneConfig, GradientMap, Objective, Optimizer, clip_global_norm};
 use crate::data::{HostBatch, ViewPolicy};
 use crate::error::{Error, Result};
+use crate::eval::count_correct;
 use crate::hcd::HeadShape;
 use crate::methods::{Distiller, Method, Pair, Sample, Seen, Targets, supervised_terms, total};
 use crate::models::weights::{self, TensorMap};
@@ -251,16 +252,6 @@ impl Learner {
         }
         Ok(self)
     }
-}
-
-/// How many rows have their greatest logit at the label.
-fn count_correct(logits: Tensor<2>, labels: &[usize]) -> usize {
-    let values: Vec<f32> = logits.into_data().iter::<f32>().collect();
-    let width = values.len() / labels.len().max(1);
-    let right = |(row, &label): (&[f32], &usize)| {
-        row.iter().enumerate().all(|(class, &value)| class == label || value < row[label])
-    };
-    values.chunks(width.max(1)).zip(labels).filter(|pair| right(*pair)).count()
 }
 
 /// Gradient accumulation: how many batches share an optimiser step, the last of an epoch sharing what is left.

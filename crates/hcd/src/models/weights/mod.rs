@@ -20,6 +20,7 @@ mod tensor;
 pub use import::{Allowed, Imported, channel_count, class_count, import};
 pub use open::Contents;
 pub(crate) use open::legible;
+pub(crate) use tensor::Float;
 pub use tensor::{HostTensor, TensorMap};
 
 use super::params::Parameters;

@@ -30,13 +30,13 @@ pub fn decode(bytes: &[u8]) -> Result<(TensorMap, BTreeMap<String, String>), Str
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut tensors = TensorMap::new();
     for (name, view) in file.iter() {
-        let float = match view.dtype() {
-            Dtype::F16 => Float::F16,
-            Dtype::BF16 => Float::Bf16,
-            Dtype::F32 => Float::F32,
-            Dtype::F64 => Float::F64,
-            _ if carries_nothing(name) => continue,
-            other => return Err(format!("{name} has type {other:?}, expected F32, F16, BF16 or F64")),
+        let float = match Float::of(view.dtype()) {
+            Some(float) => float,
+            None if carries_nothing(name) => continue,
+            None => {
+                let found = view.dtype();
+                return Err(format!("{name} has type {found:?}, expected F32, F16, BF16 or F64"));
+            }
         };
         let tensor = HostTensor { shape: view.shape().to_vec(), values: float.decode(view.data()) };
         tensors.insert(name.to_owned(), tensor);

@@ -1,6 +1,7 @@
 //! Tensors on the host, as files hold them: what every reader gives and every writer takes.
 
 use half::{bf16, f16};
+use safetensors::Dtype;
 use std::collections::BTreeMap;
 
 /// A tensor on the host.
@@ -29,6 +30,17 @@ pub enum Float {
 }
 
 impl Float {
+    /// As safetensors calls it; none for what is no such number.
+    pub fn of(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::F16 => Some(Float::F16),
+            Dtype::BF16 => Some(Float::Bf16),
+            Dtype::F32 => Some(Float::F32),
+            Dtype::F64 => Some(Float::F64),
+            _ => None,
+        }
+    }
+
     /// Bytes a number.
     pub fn size(self) -> usize {
         match self {
