@@ -17,30 +17,31 @@ from safetensors.torch import save_file
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("views", type=Path)
+    arguments.add_argument("views", type=Path, nargs="+", help="folders of `hcd views`, one a seed")
     arguments.add_argument("answers", type=Path)
     arguments.add_argument("--model", required=True)
     arguments.add_argument("--classes", type=int, required=True)
     arguments.add_argument("--checkpoint", default="")
     arguments.add_argument("--batch-size", type=int, default=64)
     arguments = arguments.parse_args()
-    files = sorted(arguments.views.glob("view-*.safetensors"))
+    files = [path for folder in arguments.views for path in sorted(folder.glob("view-*.safetensors"))]
     with safe_open(files[0], "pt") as file:
         channels = file.get_slice("images").get_shape()[1]
     network = timm.create_model(
         arguments.model, num_classes=arguments.classes, in_chans=channels, checkpoint_path=arguments.checkpoint
     ).eval()
     normalise = statistics(network.pretrained_cfg, channels)
-    answers = {"features": [], "logits": [], "ids": [], "views": []}
+    answers = {"features": [], "logits": [], "ids": [], "views": [], "seeds": []}
     for path in files:
         with safe_open(path, "pt") as file:
-            images, ids, view = file.get_slice("images"), file.get_tensor("ids"), int(file.metadata()["view"])
+            images, ids, about = file.get_slice("images"), file.get_tensor("ids"), file.metadata()
             for first in range(0, len(ids), arguments.batch_size):
                 features, logits = look(network, normalise(images[first : first + arguments.batch_size]))
                 answers["features"].append(features.half())
                 answers["logits"].append(logits.half())
             answers["ids"].append(ids)
-            answers["views"].append(torch.full_like(ids, view))
+            answers["views"].append(torch.full_like(ids, int(about["view"])))
+            answers["seeds"].append(torch.full_like(ids, int(about["seed"])))
     save_file({name: torch.cat(parts).contiguous() for name, parts in answers.items()}, arguments.answers)
 
 

@@ -7,7 +7,7 @@ use hcd::config::{Recipe, parse_override};
 use hcd::data::LeftOut;
 use hcd::export::{self, Loaded};
 use hcd::models::ModelSpec;
-use hcd::teacher::{Cached, Filled, Given, Live};
+use hcd::teacher::{Cached, Filled, Given, Live, ViewKey};
 use hcd::train::{Experiment, inspect_precision, inspect_room, inspect_teacher, inspect_writable};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -155,11 +155,10 @@ pub fn given_teacher(experiment: &Experiment, seeds: &[u64]) -> anyhow::Result<O
     };
     let given = Given::open(path, experiment.classes().len(), &experiment.device)?;
     let (train, policy) = (experiment.train.as_ref(), &experiment.recipe.data.views);
-    let mut notes = Vec::new();
-    for &seed in seeds {
-        notes = given.inspect(train, policy, &experiment.view_numbers(seed))?;
-    }
-    notes.iter().for_each(|note| output::note(note));
+    let of =
+        |&seed: &u64| experiment.view_numbers(seed).into_iter().map(move |number| ViewKey { seed, number });
+    let views: Vec<ViewKey> = seeds.iter().flat_map(of).collect();
+    given.inspect(train, policy, &views)?.iter().for_each(|note| output::note(note));
     Ok(Some(given))
 }
 

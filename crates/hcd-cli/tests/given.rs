@@ -45,10 +45,12 @@ fn answers(world: &World) -> Tensors {
     }
     let mut teacher = read(world, "teacher.safetensors");
     let (rows, bytes) = (ids.len(), features.len());
+    let seeds = std::iter::repeat_n(0, rows);
     Tensors::from([
         ("features".to_owned(), (Dtype::F32, vec![rows, bytes / rows / 4], features)),
         ("ids".to_owned(), longs(ids.into_iter())),
         ("views".to_owned(), longs(views.into_iter())),
+        ("seeds".to_owned(), longs(seeds)),
         ("classifier.weight".to_owned(), teacher.remove("head.fc.weight").unwrap()),
         ("classifier.bias".to_owned(), teacher.remove("head.fc.bias").unwrap()),
     ])
@@ -73,6 +75,7 @@ fn answers_that_were_given_teach_as_the_teacher_itself() {
     // Answers about whole images stand for every view.
     let mut whole = answers;
     whole.remove("views");
+    whole.remove("seeds");
     let half = |(dtype, mut shape, mut bytes): (Dtype, Vec<usize>, Vec<u8>)| {
         shape[0] /= 2;
         bytes.truncate(bytes.len() / 2);
@@ -131,10 +134,15 @@ fn answers_that_cannot_be_meant_are_refused() {
     spoilt(&|t| t.get_mut("ids").unwrap().2.copy_within(0..8, 8)).refused(&["answers twice about sample"]);
     spoilt(&|t| t.get_mut("features").unwrap().2[..4].copy_from_slice(&f32::NAN.to_le_bytes()))
         .refused(&["the answer about sample", "holds NaN"]);
-    spoilt(&|t| drop(t.remove("views"))).refused(&["answers twice about sample"]);
+    spoilt(&|t| drop(t.remove("views"))).refused(&["has no tensor `views`"]);
+    spoilt(&|t| drop(t.remove("seeds"))).refused(&["has no tensor `seeds`"]);
+    let neither = |t: &mut Tensors| t.retain(|name, _| name != "views" && name != "seeds");
+    spoilt(&neither).refused(&["answers twice about sample"]);
     write(&world, "sound.safetensors", &sound);
     for (line, names) in [
         ("--epochs 3", &["answers are missing", "view 2"][..]),
+        // The same numbers under another seed are other views.
+        ("--seed 1", &["108 answers are missing", "view 0 of seed 1"]),
         ("--method fitnet", &["fitnet", "its last feature and logits alone"]),
         ("--cache kept", &["teacher.cache is for a teacher that looks at images"]),
         ("--teacher teacher.safetensors", &["--teacher"]),

@@ -3,10 +3,10 @@
 use super::{Teacher, TeacherOutput, ViewKey};
 use crate::data::{Dataset, HostBatch, ViewPolicy};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::models::weights::Float;
 use crate::ops::linear;
+use crate::{eval, files};
 use burn::tensor::{Device, Tensor, TensorData};
-use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// |---|---|---|---|
 /// | `features` | (R, D_t) | F32, F16, BF16 | what the teacher's classifier reads |
 /// | `ids` | (R) | I64, I32, U64, U32 | of which sample: its place in the published set |
-/// | `views` | (R) | the same | of which view of it; where missing, an answer holds for every view |
+/// | `views`, `seeds` | (R) | the same | of which view of it, under which seed; both missing, an answer holds for every view |
 /// | `logits` | (R, K) | F32, F16, BF16 | or else |
 /// | `classifier.weight`, `classifier.bias` | (K, D_t), (K) | the same | the last layer, from which logits follow |
 #[derive(Debug)]
@@ -25,11 +25,14 @@ pub struct Given {
     path: PathBuf,
     features: Table,
     scores: Scores,
-    /// The row of each (sample, view).
-    rows: HashMap<(u64, u64), usize>,
+    /// The row of each view of each sample.
+    rows: HashMap<(ViewKey, u64), usize>,
     has_views: bool,
     device: Device,
 }
+
+/// Stands for every view, where answers are about none in particular.
+const EVERY: ViewKey = ViewKey { seed: 0, number: 0 };
 
 /// Most samples that answers are judged by beforehand.
 const MOST_JUDGED: usize = 2000;
@@ -46,24 +49,15 @@ enum Scores {
 #[derive(Debug)]
 struct Table {
     bytes: Vec<u8>,
-    dtype: Dtype,
+    float: Float,
     width: usize,
 }
 
 impl Table {
-    fn size(&self) -> usize {
-        self.dtype.bitsize() / 8
-    }
-
-    /// Appends a row.
-    fn read(&self, row: usize, to: &mut Vec<f32>) {
-        let length = self.width * self.size();
-        let bytes = &self.bytes[row * length..(row + 1) * length];
-        match self.dtype {
-            Dtype::F32 => to.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))),
-            Dtype::F16 => to.extend(bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32())),
-            _ => to.extend(bytes.as_chunks::<2>().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32())),
-        }
+    /// A row.
+    fn read(&self, row: usize) -> Vec<f32> {
+        let length = self.width * self.float.size();
+        self.float.decode(&self.bytes[row * length..(row + 1) * length])
     }
 }
 
@@ -77,26 +71,20 @@ impl Given {
         let reader = Reader { path, file: SafeTensors::deserialize(&bytes).map_err(|e| bad(path, &e))? };
         let ids = reader.integers("ids")?;
         let features = reader.table("features", ids.len())?;
-        let views = match reader.has("views") {
-            true => Some(reader.integers("views")?),
-            false => None,
-        };
-        if views.as_ref().is_some_and(|views| views.len() != ids.len()) {
-            return Err(bad(path, &format_args!("`views` and `ids` differ in length")));
-        }
+        let views = reader.views(ids.len())?;
         let scores = reader.scores(ids.len(), features.width, classes, device)?;
         let mut rows = HashMap::with_capacity(ids.len());
         for (row, &id) in ids.iter().enumerate() {
-            let view = views.as_ref().map_or(0, |views| views[row]);
-            if rows.insert((id, view), row).is_some() {
-                return Err(bad(path, &format_args!("answers twice about sample {id}, view {view}")));
+            let views = views.as_ref().map_or(EVERY, |views| views[row]);
+            if rows.insert((views, id), row).is_some() {
+                return Err(bad(path, &format_args!("answers twice about sample {id}, {}", told(views))));
             }
         }
         let (path, has_views) = (path.to_owned(), views.is_some());
         Ok(Self { path, features, scores, rows, has_views, device: device.clone() })
     }
 
-    /// Sees whether there is an answer about each of `numbers` views of every sample. Gives what should be known of them.
+    /// Sees whether there is an answer about each of `views` of every sample. Gives what should be known of them.
     ///
     /// # Errors
     /// Where answers are missing, or cannot be about such views.
@@ -104,7 +92,7 @@ impl Given {
         &self,
         samples: &dyn Dataset,
         policy: &ViewPolicy,
-        numbers: &[u64],
+        views: &[ViewKey],
     ) -> Result<Vec<String>> {
         let shown = self.path.display();
         if !self.has_views && (policy.mixup > 0.0 || policy.cutmix > 0.0) {
@@ -114,42 +102,37 @@ impl Given {
             )));
         }
         let (mut missing, mut first) = (0, None);
-        for &number in if self.has_views { numbers } else { &[0] } {
+        for &views in if self.has_views { views } else { &[EVERY] } {
             for id in (0..samples.len()).map(|index| samples.id(index)) {
-                if !self.rows.contains_key(&(id, number)) {
+                if !self.rows.contains_key(&(views, id)) {
                     missing += 1;
-                    first.get_or_insert((id, number));
+                    first.get_or_insert((id, views));
                 }
             }
         }
         match first {
-            Some((id, number)) => Err(Error::Data(format!(
-                "{shown}: {missing} answers are missing, the first about sample {id}, view {number}; `hcd views` writes what \
-                 there is to be looked at"
+            Some((id, views)) => Err(Error::Data(format!(
+                "{shown}: {missing} answers are missing, the first about sample {id}, {}; `hcd views` writes what there is to be \
+                 looked at",
+                told(views)
             ))),
             None => {
                 let whole = format!("note: {shown}: each answer stands for every view of its sample");
                 let mut notes = if self.has_views { Vec::new() } else { vec![whole] };
-                notes.extend(self.doubt(samples, numbers.first().copied().unwrap_or(0))?);
+                notes.extend(self.doubt(samples, views.first().copied().unwrap_or(EVERY))?);
                 Ok(notes)
             }
         }
     }
 
     /// A warning where the answers about some training images are hardly better than chance.
-    fn doubt(&self, samples: &dyn Dataset, number: u64) -> Result<Option<String>> {
+    fn doubt(&self, samples: &dyn Dataset, views: ViewKey) -> Result<Option<String>> {
         let count = samples.len().min(MOST_JUDGED);
         let ids: Vec<u64> = (0..count).map(|index| samples.id(index)).collect();
-        let logits: Vec<f32> = self.about(&ids, number)?.logits.into_data().iter::<f32>().collect();
-        let classes = samples.classes().len();
-        let right = |(index, row): &(usize, &[f32])| {
-            let label = samples.label(*index);
-            row.iter().enumerate().all(|(class, &value)| class == label || value < row[label])
-        };
-        let top1 =
-            100.0 * logits.chunks(classes).enumerate().filter(right).count() as f64 / count.max(1) as f64;
-        let chance = 100.0 / classes as f64;
-        Ok((top1 < (2.0 * chance).min(chance + 10.0)).then(|| {
+        let labels: Vec<usize> = (0..count).map(|index| samples.label(index)).collect();
+        let right = eval::count_correct(self.about(&ids, views)?.logits, &labels);
+        let top1 = 100.0 * right as f64 / count.max(1) as f64;
+        Ok(eval::near_chance(top1, samples.classes().len()).map(|chance| {
             format!(
                 "warning: {}: its answers are right about {top1:.1} % of {count} training images, near chance \
                  ({chance:.1} %): check the order of its classes, and its ids",
@@ -164,20 +147,19 @@ impl Given {
     }
 
     /// The rows about samples.
-    fn find(&self, ids: &[u64], number: u64) -> Result<Vec<usize>> {
-        let view = if self.has_views { number } else { 0 };
+    fn find(&self, ids: &[u64], views: ViewKey) -> Result<Vec<usize>> {
+        let views = if self.has_views { views } else { EVERY };
         let row = |&id: &u64| {
-            self.rows.get(&(id, view)).copied().ok_or_else(|| {
-                let shown = self.path.display();
-                Error::Data(format!("{shown}: has no answer about sample {id}, view {number}"))
+            self.rows.get(&(views, id)).copied().ok_or_else(|| {
+                bad(&self.path, &format_args!("has no answer about sample {id}, {}", told(views)))
             })
         };
         ids.iter().map(row).collect()
     }
 
     /// What is said about a view of samples.
-    fn about(&self, ids: &[u64], number: u64) -> Result<TeacherOutput> {
-        let rows = self.find(ids, number)?;
+    fn about(&self, ids: &[u64], views: ViewKey) -> Result<TeacherOutput> {
+        let rows = self.find(ids, views)?;
         let penultimate = self.tensor(&self.features, &rows, ids)?; // (B, D_t)
         let logits = match &self.scores {
             Scores::Logits(table) => self.tensor(table, &rows, ids)?, // (B, K)
@@ -192,7 +174,7 @@ impl Given {
     /// Chosen rows of a table, every number of them finite.
     fn tensor(&self, table: &Table, rows: &[usize], ids: &[u64]) -> Result<Tensor<2>> {
         let mut values = Vec::with_capacity(rows.len() * table.width);
-        rows.iter().for_each(|&row| table.read(row, &mut values));
+        rows.iter().for_each(|&row| values.extend(table.read(row)));
         if let Some(odd) = values.iter().position(|value| !value.is_finite()) {
             let (shown, id) = (self.path.display(), ids[odd / table.width]);
             return Err(Error::Data(format!("{shown}: the answer about sample {id} holds {}", values[odd])));
@@ -203,12 +185,17 @@ impl Given {
 
 impl Teacher for Given {
     fn answer(&mut self, batch: &HostBatch, views: ViewKey) -> Result<TeacherOutput> {
-        self.about(&batch.ids, views.number)
+        self.about(&batch.ids, views)
     }
 
     fn width(&self) -> usize {
         self.features.width
     }
+}
+
+/// Views as people name them.
+fn told(views: ViewKey) -> String {
+    format!("view {} of seed {}", views.number, views.seed)
 }
 
 fn bad(path: &Path, what: &dyn std::fmt::Display) -> Error {
@@ -224,6 +211,19 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn has(&self, name: &str) -> bool {
         self.file.names().contains(&name)
+    }
+
+    /// Which views the rows are about, where the file says.
+    fn views(&self, rows: usize) -> Result<Option<Vec<ViewKey>>> {
+        if !self.has("views") && !self.has("seeds") {
+            return Ok(None);
+        }
+        let (numbers, seeds) = (self.integers("views")?, self.integers("seeds")?);
+        if numbers.len() != rows || seeds.len() != rows {
+            return Err(bad(self.path, &format_args!("`ids`, `views` and `seeds` differ in length")));
+        }
+        let views = numbers.into_iter().zip(seeds).map(|(number, seed)| ViewKey { seed, number });
+        Ok(Some(views.collect()))
     }
 
     fn tensor(&self, name: &str) -> Result<safetensors::tensor::TensorView<'_>> {
@@ -270,11 +270,11 @@ impl Reader<'_> {
         if found != rows || width == 0 {
             return Err(bad(self.path, &format_args!("`{name}` has shape {shape:?}, expected {rows} rows")));
         }
-        if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+        let Some(float) = Float::of(dtype).filter(|float| float.size() <= 4) else {
             let what = format_args!("`{name}` has type {dtype:?}, expected F32, F16 or BF16");
             return Err(bad(self.path, &what));
-        }
-        Ok(Table { bytes: tensor.data().to_vec(), dtype, width })
+        };
+        Ok(Table { bytes: tensor.data().to_vec(), float, width })
     }
 
     fn scores(&self, rows: usize, width: usize, classes: usize, device: &Device) -> Result<Scores> {
@@ -295,20 +295,16 @@ impl Reader<'_> {
             return Err(self.unlike(known, classes));
         }
         let weight = self.table("classifier.weight", classes)?;
-        if weight.width != width || bias.shape() != [classes] || bias.dtype() != weight.dtype {
+        if weight.width != width || bias.shape() != [classes] || Float::of(bias.dtype()) != Some(weight.float)
+        {
             let what = format_args!(
                 "`classifier.weight` and `classifier.bias` are no layer from {width} to {classes} numbers of one type"
             );
             return Err(bad(self.path, &what));
         }
-        let bias = Table { bytes: bias.data().to_vec(), dtype: weight.dtype, width: classes };
-        let whole = |table: &Table, rows: usize| {
-            let mut values = Vec::new();
-            (0..rows).for_each(|row| table.read(row, &mut values));
-            values
-        };
-        let weight = TensorData::new(whole(&weight, classes), [classes, width]);
-        let bias = TensorData::new(whole(&bias, 1), [classes]);
+        let bias = weight.float.decode(bias.data());
+        let weight = TensorData::new(weight.float.decode(&weight.bytes), [classes, width]);
+        let bias = TensorData::new(bias, [classes]);
         let layer = (Tensor::from_data(weight, device), Tensor::from_data(bias, device));
         Ok(Scores::Classifier(Box::new(layer)))
     }

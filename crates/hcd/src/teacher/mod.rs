@@ -58,7 +58,7 @@ impl TeacherOutput {
 }
 
 /// Which views a batch shows: answers to the same views are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewKey {
     /// Seed of the views.
     pub seed: u64,
