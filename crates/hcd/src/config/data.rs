@@ -25,6 +25,10 @@ pub struct DataConfig {
     /// Seed of the held-out part; one seed for all runs that are to be compared.
     #[serde(default)]
     pub split_seed: u64,
+    /// The most images of each class that are learned from, drawn by `split_seed` once the held-out part is; all where
+    /// not said. Those of a smaller number are among those of a larger one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_class: Option<usize>,
     /// Side that images are brought to, in pixels; needed where they differ in size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
@@ -98,6 +102,9 @@ impl DataConfig {
         let mut problems = Vec::new();
         if !(0.0..1.0).contains(&share) {
             problems.push(format!("validation = {share}, must be in [0, 1)"));
+        }
+        if self.per_class == Some(0) {
+            problems.push("per_class = 0, must be at least 1".to_owned());
         }
         if self.image_size.is_none() && (self.crop.is_some() || self.interpolation.is_some()) {
             problems.push(

@@ -57,7 +57,7 @@ pub use relabelled::{Joined, Matched, Relabelled};
 pub use request::Request;
 pub use resize::Preprocess;
 pub use sheet::contact_sheet;
-pub use split::{Subset, stratified_split};
+pub use split::{Subset, at_most_per_class, stratified_split};
 pub use survey::Survey;
 pub use view::{Crop, CropConfig, JitterConfig, Mixing, View, ViewPolicy, Views};
 

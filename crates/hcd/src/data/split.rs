@@ -1,4 +1,4 @@
-//! Parts of a data set: chosen indices, and a seeded validation part of each class.
+//! Parts of a data set: chosen indices, a seeded validation part of each class, and so many of each class.
 
 use super::{Dataset, Image, ImageShape, LeftOut};
 use crate::error::{Error, Result};
@@ -109,12 +109,8 @@ pub fn stratified_split(dataset: &Arc<dyn Dataset>, fraction: f64, seed: u64) ->
         let name = dataset.name();
         return Err(Error::Data(format!("{name}: fraction to hold out is {fraction}, expected in [0, 1)")));
     }
-    let mut by_class = vec![Vec::new(); dataset.classes().len()];
-    for index in 0..dataset.len() {
-        by_class[dataset.label(index)].push(index);
-    }
     let (mut train, mut held_out) = (Vec::new(), Vec::new());
-    for (class, mut members) in by_class.into_iter().enumerate() {
+    for (class, mut members) in by_class(dataset.as_ref()).into_iter().enumerate() {
         members.shuffle(&mut rng::stream(seed, "split", &[class as u64]));
         let (out, kept) = members.split_at(held_out_of(members.len(), fraction));
         held_out.extend_from_slice(out);
@@ -123,6 +119,34 @@ pub fn stratified_split(dataset: &Arc<dyn Dataset>, fraction: f64, seed: u64) ->
     train.sort_unstable();
     held_out.sort_unstable();
     Ok((Subset::new(Arc::clone(dataset), train)?, Subset::new(Arc::clone(dataset), held_out)?))
+}
+
+/// `most` samples of each class, drawn by a shuffle from the stream (seed, "few", class), or all where there are no more; in
+/// the set's order.
+///
+/// # Errors
+/// Where `most` is 0.
+pub fn at_most_per_class(dataset: &Arc<dyn Dataset>, most: usize, seed: u64) -> Result<Subset> {
+    if most == 0 {
+        return Err(Error::Data(format!("{}: 0 samples of each class, expected 1 or more", dataset.name())));
+    }
+    let mut kept = Vec::new();
+    for (class, mut members) in by_class(dataset.as_ref()).into_iter().enumerate() {
+        members.shuffle(&mut rng::stream(seed, "few", &[class as u64]));
+        members.truncate(most);
+        kept.extend(members);
+    }
+    kept.sort_unstable();
+    Subset::new(Arc::clone(dataset), kept)
+}
+
+/// The indices of each class, in the set's order.
+fn by_class(dataset: &dyn Dataset) -> Vec<Vec<usize>> {
+    let mut by_class = vec![Vec::new(); dataset.classes().len()];
+    for index in 0..dataset.len() {
+        by_class[dataset.label(index)].push(index);
+    }
+    by_class
 }
 
 /// How many of a class's samples are held out.
@@ -181,6 +205,22 @@ mod tests {
         let held_out = |seed| stratified_split(&all, 0.2, seed).unwrap().1.indices().to_vec();
         assert_eq!(held_out(1), held_out(1));
         assert_ne!(held_out(1), held_out(2));
+    }
+
+    #[test]
+    fn so_many_of_each_class_are_drawn_by_the_seed_and_grow_by_addition() {
+        let all = set((0..60).map(|index| if index < 3 { 4 } else { index % 4 }).collect());
+        let drawn = |most, seed| at_most_per_class(&all, most, seed).unwrap();
+        let (few, more) = (drawn(5, 1), drawn(9, 1));
+        let counts = |part: &Subset| (0..5).map(|class| of_class(part, class)).collect::<Vec<_>>();
+        assert_eq!((counts(&few), counts(&more)), (vec![5, 5, 5, 5, 3], vec![9, 9, 9, 9, 3]));
+        assert!(
+            few.indices().is_sorted() && few.indices().iter().all(|index| more.indices().contains(index))
+        );
+        assert_ne!(drawn(5, 2).indices(), few.indices());
+        assert_eq!(drawn(60, 1).len(), 60);
+        let error = at_most_per_class(&all, 0, 1).unwrap_err().to_string();
+        assert_eq!(error, "set: 0 samples of each class, expected 1 or more");
     }
 
     #[test]
