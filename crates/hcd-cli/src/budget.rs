@@ -121,10 +121,7 @@ impl Measured {
             let batch = seconds_each(&batches, |index, batch| {
                 ask(&mut recorded, batch, loader.policy(), recipe.seed, (0, index), false).map(drop)
             })?;
-            let views = match loader.policy().bank {
-                0 => recipe.train.epochs,
-                bank => recipe.train.epochs.min(bank),
-            };
+            let views = experiment.view_numbers(recipe.seed).len();
             answers = batch * loader.batches_per_epoch() as f64 * views as f64;
             teacher = Some(Box::new(recorded));
         }

@@ -1,20 +1,22 @@
-//! One training from start to result: run folder, fit, test figures, report.
+//! One training from start to result: run folder, fit, test figures, what lies behind them.
 
 use crate::output;
 use crate::progress::TrainingBar;
 use hcd::config::Resolved;
-use hcd::eval::{self, Split};
+use hcd::eval::{self, Reference, Split};
 use hcd::export;
 use hcd::files;
 use hcd::models::{Network, Parameters};
 use hcd::report::{ChosenEpoch, Entry, Outcome};
 use hcd::train::{Experiment, Fitted, Objective, Observer, RunFolder, fit, inspect_space, inspect_start};
 use hcd_kernels::counted;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const RESULT: &str = "result.json";
 const TIMING: &str = "timing.json";
+const INSIGHT: &str = "insight.json";
 
 /// Wall-clock time and memory, apart from the metrics: it alone differs between a run and its resumption.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -32,11 +34,25 @@ pub fn is_finished(folder: &Path) -> bool {
 
 /// What a finished run came to.
 pub fn read(folder: &Path) -> anyhow::Result<Entry> {
-    let path = folder.join(RESULT);
-    let outcome: Outcome = serde_json::from_str(&files::read_text(&path)?)
-        .map_err(|e| hcd::Error::Run(format!("{}: not as written ({e})", path.display())))?;
+    let outcome: Outcome = read_json(&folder.join(RESULT))?;
     let (run, _) = RunFolder::open(folder)?;
-    Ok(Entry { outcome, epochs: run.metrics()? })
+    let path = folder.join(INSIGHT);
+    // Runs of earlier versions have none.
+    let insight = path.is_file().then(|| read_json(&path)).transpose()?;
+    Ok(Entry { outcome, epochs: run.metrics()?, insight })
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> hcd::Result<T> {
+    serde_json::from_str(&files::read_text(path)?)
+        .map_err(|e| hcd::Error::Run(format!("{}: not as written ({e})", path.display())))
+}
+
+/// A training that has come to its end.
+pub struct Trained {
+    run: RunFolder,
+    fitted: Fitted,
+    seconds: f64,
+    peak_mib: u64,
 }
 
 /// One training to do.
@@ -91,8 +107,8 @@ impl Cell<'_> {
         }
     }
 
-    /// Begins the run, or goes on with the one in the folder, to its end.
-    pub fn run(&self, objective: &mut Objective) -> anyhow::Result<Entry> {
+    /// Begins the run, or goes on with the one in the folder, to the end of its training.
+    pub fn train(&self, objective: &mut Objective) -> anyhow::Result<Trained> {
         let learned = inspect_start(self.experiment, objective)?;
         inspect_space(self.folder, learned)?;
         let run = if RunFolder::exists(self.folder) {
@@ -113,23 +129,17 @@ impl Cell<'_> {
         let fitted = fit(self.experiment, objective, Some(&run), &mut watch)?;
         let peak_mib = watch.peak_mib();
         let seconds = watch.finish();
-        let outcome = self.outcome(&run, &fitted, seconds, peak_mib)?;
-        run.write_json(RESULT, &outcome)?;
-        Ok(Entry { outcome, epochs: fitted.history.epochs })
+        Ok(Trained { run, fitted, seconds, peak_mib })
     }
 
-    /// Looks at the images of the split, once: with the last epoch's weights, and the chosen one's.
-    fn outcome(
-        &self,
-        run: &RunFolder,
-        fitted: &Fitted,
-        seconds: f64,
-        peak_mib: u64,
-    ) -> anyhow::Result<Outcome> {
+    /// Looks at the images of the split, once: with the last epoch's weights, beside what the teacher said of them, and with
+    /// the chosen one's.
+    pub fn judge(&self, trained: Trained, teacher: Option<&Reference>) -> anyhow::Result<Entry> {
+        let Trained { run, fitted, seconds, peak_mib } = trained;
         let Experiment { normalization, device, .. } = self.experiment;
         let images = self.experiment.images(self.split)?;
         let measure = |network: &Network| eval::evaluate(network, images, normalization, device, &mut |_| {});
-        let last = measure(&fitted.network)?;
+        let (last, insight) = eval::examine(&fitted.network, images, normalization, device, teacher)?;
         let epochs = fitted.history.epochs.len() as u64;
         let chosen = match fitted.history.best {
             None => None,
@@ -141,7 +151,7 @@ impl Cell<'_> {
                 Some(ChosenEpoch { epoch: best.epoch, validation_top1: best.top1, top1 })
             }
         };
-        Ok(Outcome {
+        let outcome = Outcome {
             name: self.label.to_owned(),
             pair: self.pair.map(str::to_owned),
             seed: self.experiment.recipe.seed,
@@ -158,7 +168,10 @@ impl Cell<'_> {
             head_parameters: fitted.head_parameters,
             recipe: self.recipe()?,
             left_out: self.experiment.left_out(),
-        })
+        };
+        run.write_json(INSIGHT, &insight)?;
+        run.write_json(RESULT, &outcome)?;
+        Ok(Entry { outcome, epochs: fitted.history.epochs, insight: Some(insight) })
     }
 }
 

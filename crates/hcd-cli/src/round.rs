@@ -3,7 +3,7 @@
 use crate::cell::Cell;
 use crate::{output, progress, publish, session};
 use hcd::config::{Lesson, Resolved};
-use hcd::eval::{self, Split};
+use hcd::eval::{Reference, Split};
 use hcd::export::Card;
 use hcd::files;
 use hcd::models::{Network, Parameters};
@@ -68,6 +68,8 @@ struct Expert {
     seconds: Option<f64>,
     /// The seed whose views it has answered for.
     prepared: Option<u64>,
+    /// What the network says of the images that results are on.
+    reference: Option<Reference>,
 }
 
 impl<'a> Round<'a> {
@@ -168,27 +170,32 @@ impl<'a> Round<'a> {
             if let Some(expert) = self.expert.as_mut().filter(|_| lesson.method.is_some()) {
                 expert.prepare(&experiment)?;
             }
-            entries.push(cell.run(&mut self.objective(lesson))?);
+            let trained = cell.train(&mut self.objective(lesson))?;
+            entries.push(cell.judge(trained, self.reference()?)?);
         }
         Ok(entries)
     }
 
+    /// What the teacher says of the images of the split, where it is there to be asked; it is asked once.
+    fn reference(&mut self) -> anyhow::Result<Option<&Reference>> {
+        let Some(expert) = &mut self.expert else { return Ok(None) };
+        if let (Some((network, card)), None) = (&expert.network, &expert.reference) {
+            expert.reference = Some(session::reference(self.experiment, self.split, network, card)?);
+        }
+        Ok(expert.reference.as_ref())
+    }
+
     /// The teacher's own row, its accuracy on the images of the split among it.
-    pub fn teacher_line(&self) -> anyhow::Result<Option<TeacherLine>> {
+    pub fn teacher_line(&mut self) -> anyhow::Result<Option<TeacherLine>> {
+        let Some(top1) = self.reference()?.map(|reference| reference.evaluation.top1) else {
+            return Ok(None);
+        };
         let Some(expert) = &self.expert else { return Ok(None) };
         let Some((network, card)) = &expert.network else { return Ok(None) };
-        let images = self.experiment.as_taught(self.experiment.images(self.split)?)?;
-        let device = &self.experiment.device;
-        let result = eval::evaluate(network, &images, &card.normalization, device, &mut |_| {})?;
         // A comparison that goes on adds to what its first part took.
         let before = publish::teacher(&self.folder).and_then(|line| line.seconds);
         let seconds = expert.seconds.map_or(before, |now| Some(now + before.unwrap_or(0.0)));
-        Ok(Some(TeacherLine {
-            name: card.model.clone(),
-            top1: result.top1,
-            parameters: network.learned_count(),
-            seconds,
-        }))
+        Ok(Some(TeacherLine { name: card.model.clone(), top1, parameters: network.learned_count(), seconds }))
     }
 }
 
@@ -202,7 +209,7 @@ impl Expert {
     fn new(experiment: &Experiment, seeds: &[u64]) -> anyhow::Result<Self> {
         if let Some(given) = session::given_teacher(experiment, seeds)? {
             let answers = Answers::Given(Box::new(given));
-            return Ok(Self { answers, network: None, seconds: None, prepared: None });
+            return Ok(Self { answers, network: None, seconds: None, prepared: None, reference: None });
         }
         let cache = experiment.recipe.teacher.as_ref().and_then(|teacher| teacher.cache.as_deref());
         let loaded = session::load_teacher(experiment)?;
@@ -216,7 +223,7 @@ impl Expert {
             }
             None => Answers::Memory(Box::new(Recorded::new(live, MOST_ANSWERS))),
         };
-        Ok(Self { answers, network: Some((network, card)), seconds: None, prepared: None })
+        Ok(Self { answers, network: Some((network, card)), seconds: None, prepared: None, reference: None })
     }
 
     /// Has the teacher look at every view of the run once, where the answers can be kept.

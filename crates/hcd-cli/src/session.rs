@@ -5,8 +5,9 @@ use crate::{output, progress};
 use hcd::burn::tensor::Device;
 use hcd::config::{Recipe, parse_override};
 use hcd::data::LeftOut;
-use hcd::export::{self, Loaded};
-use hcd::models::ModelSpec;
+use hcd::eval::{Reference, Split};
+use hcd::export::{self, Card, Loaded};
+use hcd::models::{ModelSpec, Network};
 use hcd::teacher::{Cached, Filled, Given, Live, ViewKey};
 use hcd::train::{Experiment, inspect_precision, inspect_room, inspect_teacher, inspect_writable};
 use std::path::{Path, PathBuf};
@@ -93,6 +94,10 @@ fn class_names(path: &Path) -> hcd::Result<Vec<String>> {
 
 /// Opens the data of a recipe and settles its network; tells what was done to make weights to begin with fit.
 pub fn prepare(recipe: &Recipe) -> anyhow::Result<Experiment> {
+    if recipe.student.is_own() {
+        let message = "student.name = \"own\" is a network that a program brings itself (docs/own.md); name one of `hcd models`";
+        return Err(hcd::Error::Recipe(message.to_owned()).into());
+    }
     if let Some(warning) = inspect_precision(recipe, &device())? {
         output::note(&format!("warning: {warning}"));
     }
@@ -145,6 +150,17 @@ pub fn load_teacher(experiment: &Experiment) -> anyhow::Result<Loaded> {
         output::note(&format!("warning: {warning}"));
     }
     Ok(loaded)
+}
+
+/// What a teacher says of the images of a split.
+pub fn reference(
+    experiment: &Experiment,
+    split: Split,
+    network: &Network,
+    card: &Card,
+) -> anyhow::Result<Reference> {
+    let images = experiment.as_taught(experiment.images(split)?)?;
+    Ok(Reference::of(network, &images, &card.normalization, &experiment.device)?)
 }
 
 /// The answers that a teacher of another framework has given, where the recipe names some; for the views under `seeds`.

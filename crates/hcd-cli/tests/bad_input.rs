@@ -69,6 +69,16 @@ fn recipes() {
         ),
         case(
             sound,
+            "train student.toml --set data.per_class=0 --out run",
+            &["data.per_class = 0, must be at least 1"],
+        ),
+        case(
+            |world| world.write("own.toml", "[data]\npath = \"data\"\n[student]\nname = \"own\"\n"),
+            "train own.toml --out run",
+            &["student.name = \"own\"", "a program brings itself", "hcd models"],
+        ),
+        case(
+            sound,
             "train student.toml --out run --set data.views.horizontal_flip=2",
             &["data.views.horizontal_flip = 2", "from 0 to 1"],
         ),

@@ -66,6 +66,50 @@ fn a_finished_comparison_is_read_and_not_run_again() {
         .refused(&["all/scratch/seed-0: was run with another recipe", "--out"]);
 }
 
+#[test]
+fn what_lies_behind_the_figures_is_told() {
+    let world = World::new();
+    let line =
+        "compare student.toml --methods scratch,kd,hcd --seeds 0 --set train.gradient_norms=true --out all";
+    world.hcd(line).succeeded();
+    for method in ["scratch", "kd", "hcd"] {
+        let insight = world.json(&format!("all/{method}/seed-0/insight.json"));
+        let result = world.json(&format!("all/{method}/seed-0/result.json"));
+        let bins = insight["calibration"].as_array().unwrap();
+        let images: u64 = bins.iter().map(|bin| bin["images"].as_u64().unwrap()).sum();
+        let right = |bin: &serde_json::Value| {
+            bin["images"].as_f64().unwrap() * bin["accuracy"].as_f64().unwrap() / images as f64
+        };
+        let accuracy: f64 = bins.iter().map(right).sum();
+        assert!((accuracy - result["top1"].as_f64().unwrap()).abs() < 1e-9, "{method}");
+        let beside = &insight["beside_teacher"];
+        assert_eq!(beside["stages"].as_array().unwrap().len(), 4, "{method}");
+        assert!((0.0..=100.0).contains(&beside["agreement"].as_f64().unwrap()));
+        assert!((0.0..=1.0 + 1e-6).contains(&beside["penultimate"].as_f64().unwrap()));
+    }
+    let page = world.text("all/report.html");
+    for heading in ["Beside the teacher", "Gain by class", "Sub-logits", "Gradients by term"] {
+        assert!(page.contains(&format!("<h2>{heading}</h2>")), "{heading}");
+    }
+    // Of bins of so few images, none is drawn.
+    assert!(!page.contains("<h2>Calibration</h2>"));
+    // The same page from what the folders hold, weights not among it.
+    for method in ["scratch", "kd", "hcd"] {
+        for weights in ["student", "student-best"] {
+            std::fs::remove_file(world.path(&format!("all/{method}/seed-0/{weights}.safetensors"))).unwrap();
+        }
+    }
+    world.hcd("report all --out later").succeeded();
+    let body = |page: String| {
+        page.split("<h2>Beside").nth(1).unwrap().split("<h2>Recipe").next().unwrap().to_owned()
+    };
+    assert_eq!(body(world.text("later/report.html")), body(page));
+    // A network from labels alone stands beside nobody.
+    world.hcd("train student.toml --out alone").succeeded();
+    assert!(world.json("alone/insight.json")["beside_teacher"].is_null());
+    assert!(!world.text("alone/report.html").contains("Beside the teacher"));
+}
+
 /// To choose by: figures of the held-out images, which the labels of the test images have no part in.
 #[test]
 fn a_comparison_on_validation_data_leaves_the_test_images_alone() {

@@ -10,7 +10,7 @@ mod common;
 
 use hcd::burn::tensor::{Device, Tensor, TensorData};
 use hcd::config;
-use hcd::data::{HostBatch, ImageShape, Memory, Normalization};
+use hcd::data::{HostBatch, ImageShape, Memory, Splits};
 use hcd::export::{Card, Loaded};
 use hcd::methods::MethodConfig;
 use hcd::models::{Backbone, ModelSpec, Network, Pass};
@@ -164,7 +164,8 @@ fn train(
 ) -> Vec<f64> {
     let shape = ImageShape { channels: 3, height: side, width: side };
     let recipe = format!(
-        "data.path = 'in memory'\nstudent.name = '{model}'\n\
+        "data = {{ path = 'in memory', normalization = {{ mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5] }} }}\n\
+         student.name = '{model}'\n\
          train = {{ batch_size = {batch}, precision = '{precision}' }}"
     );
     let recipe = config::from_text(&recipe, "bench", &[]).expect("a recipe").recipe;
@@ -178,16 +179,8 @@ fn train(
     let blank = vec![0; samples * shape.numel()];
     let set = Memory::new("none".to_owned(), classes, shape, blank, vec![0; samples]);
     let set = Arc::new(set.expect("images"));
-    let experiment = Experiment {
-        model: recipe.student.resolve(3, side, CLASSES).expect("a preset"),
-        normalization: Normalization { mean: vec![0.5; 3], std: vec![0.5; 3] },
-        train: set.clone(),
-        validation: None,
-        test: set,
-        initial: None,
-        device: Device::flex(),
-        recipe,
-    };
+    let data = Splits { train: set.clone(), validation: None, test: set };
+    let experiment = Experiment::on(&recipe, data, &Device::flex()).expect("a preset");
     let method = MethodConfig::of_name("hcd").expect("hcd");
     let folder = tempfile::tempdir().expect("a folder");
     let step_ids = |step: usize| match teacher {

@@ -23,7 +23,7 @@
 //! ```
 //! use hcd::burn::tensor::Device;
 //! use hcd::config::{self, Recipe};
-//! use hcd::data::{Dataset, ImageShape, Memory, Normalization, stratified_split};
+//! use hcd::data::{Dataset, ImageShape, Memory, Splits, stratified_split};
 //! use hcd::export::Loaded;
 //! use hcd::methods::MethodConfig;
 //! use hcd::models::Parameters;
@@ -44,16 +44,8 @@
 //!     let device = Device::flex();
 //!     let prepare = |text: &str| -> hcd::Result<Experiment> {
 //!         let recipe: Recipe = config::from_text(text, "example", &[])?.recipe;
-//!         Ok(Experiment {
-//!             model: recipe.student.resolve(shape.channels, shape.height, 2)?,
-//!             normalization: Normalization::of(&train)?,
-//!             train: Arc::new(train.clone()),
-//!             validation: None,
-//!             test: Arc::new(test.clone()),
-//!             initial: None,
-//!             device: device.clone(),
-//!             recipe,
-//!         })
+//!         let data = Splits { train: Arc::new(train.clone()), validation: None, test: Arc::new(test.clone()) };
+//!         Experiment::on(&recipe, data, &device)
 //!     };
 //!     let common = "data = { path = 'in memory' }\n train = { epochs = 6, batch_size = 20 }\n";
 //!
@@ -62,7 +54,8 @@
 //!                 [optimizer]\n name = 'adamw'\n lr = 3e-3";
 //!     let lesson = prepare(&format!("{common}{swin}"))?;
 //!     let expert = fit(&lesson, &mut Objective::Supervised, None, &mut ())?;
-//!     let expert = Loaded { network: expert.network, card: lesson.card("from labels".to_owned()), notes: Vec::new() };
+//!     let card = lesson.card("from labels".to_owned()).expect("a network of the zoo");
+//!     let expert = Loaded { network: expert.network, card, notes: Vec::new() };
 //!
 //!     // The student: a small ResNet, from the teacher.
 //!     let resnet = "[student]\n name = 'resnet10_small'\n widths = [4, 8, 8, 16]\n \

@@ -66,7 +66,7 @@ fn teacher_file(data: &Path, path: &Path) -> Card {
     assert_eq!(lesson.validation.as_ref().unwrap().len(), 12);
     assert_eq!(lesson.classes(), ["top", "middle", "bottom"]);
     let fitted = fit(&lesson, &mut Objective::Supervised, None, &mut ()).unwrap();
-    let card = lesson.card("scratch, seed 0, last epoch (2)".to_owned());
+    let card = lesson.card("scratch, seed 0, last epoch (2)".to_owned()).unwrap();
     export::save(path, &weights::snapshot(&fitted.network), Precision::F32, &card).unwrap();
     let loaded = export::load(path, &lesson.device).unwrap();
     assert_eq!(loaded.card, card);
@@ -141,7 +141,7 @@ fn from_files_to_a_report() {
         recipe: files::hash(resolved.to_toml().unwrap().as_bytes()),
         left_out: Vec::new(),
     };
-    let entries = [Entry { outcome, epochs: run.metrics().unwrap() }];
+    let entries = [Entry { outcome, epochs: run.metrics().unwrap(), insight: None }];
     let part = Part { name: None, teacher: Some(line), entries: &entries, classes: experiment.classes() };
     let page = Page {
         title: "hcd of resnet10_small",
@@ -219,7 +219,8 @@ fn a_teacher_with_a_normalisation_of_its_own_sees_the_images_as_it_learned_to() 
         let mut loaded = export::load(&path, &experiment.device).unwrap();
         loaded.card.normalization = data::Normalization { mean: vec![mean], std: vec![std] };
         // The same network on the same pixels, normalised its way.
-        let own = Experiment { normalization: loaded.card.normalization.clone(), ..experiment.clone() };
+        let mut own = experiment.clone();
+        own.normalization = loaded.card.normalization.clone();
         let direct =
             logits(Live::new(support::copy(&loaded), &own.normalization, &own.device), &data_batch(&own));
         let through = logits(Live::new(loaded, &experiment.normalization, &experiment.device), batch);

@@ -9,7 +9,7 @@ use hcd::losses::{
     orthogonality, redundancy_suppression, relative_angles, relative_distances, standardise, sub_ce, sub_kl,
     tckd,
 };
-use hcd::methods::{Distiller, Method, MethodConfig, Pair, Seen, Targets, total};
+use hcd::methods::{Distiller, MethodConfig, Pair, Seen, Targets, total};
 use hcd::models::{Features, Init, Parameters, Pass, Role, StageFeature, StageShape};
 use hcd::rng;
 use hcd::teacher::TeacherOutput;

@@ -5,8 +5,7 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use hcd::hcd::{HcdConfig, HeadShape};
 use hcd::losses::{cross_entropy, kd, orthogonality, standardise, sub_ce, sub_kl};
 use hcd::methods::{
-    Distiller, KdConfig, METHODS, Method, MethodConfig, Pair, Sample, Seen, Targets, Term, sub_logit_terms,
-    total,
+    Distiller, KdConfig, METHODS, MethodConfig, Pair, Sample, Seen, Targets, Term, sub_logit_terms, total,
 };
 use hcd::models::{Features, Parameters, Pass, Role, StageFeature, StageShape};
 use hcd::rng;

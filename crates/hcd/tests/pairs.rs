@@ -23,8 +23,8 @@ fn student(text: &str) -> Experiment {
 /// A network of the same kind that knows nothing: enough for shapes, and for a loss that falls.
 fn teacher(text: &str, of: &Experiment) -> Live {
     let experiment = student(text);
-    let network = Network::new(&experiment.model, 5, &Device::flex());
-    let card = experiment.card("untrained".to_owned());
+    let network = Network::new(experiment.model.as_ref().unwrap(), 5, &Device::flex());
+    let card = experiment.card("untrained".to_owned()).unwrap();
     Live::new(Loaded { network, card, notes: Vec::new() }, &of.normalization, &of.device)
 }
 
@@ -38,7 +38,7 @@ fn methods() -> Vec<MethodConfig> {
 }
 
 fn gives_maps(experiment: &Experiment) -> bool {
-    let stages = Network::blank(&experiment.model, &Device::flex()).stages();
+    let stages = Network::blank(experiment.model.as_ref().unwrap(), &Device::flex()).stages();
     stages.iter().all(|stage| matches!(stage, StageShape::Map { .. }))
 }
 

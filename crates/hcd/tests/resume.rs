@@ -76,7 +76,7 @@ impl Lesson {
     fn by(method: MethodConfig, every: u64) -> Self {
         let train = format!(
             "seed = 2\ntrain = {{ epochs = 2, batch_size = 4, accumulate = 2, clip_norm = 2.0, ema_decay = 0.7, \
-             checkpoint_steps = {every} }}\noptimizer = {{ name = 'sgd', lr = 0.02 }}\n\
+             gradient_norms = true, checkpoint_steps = {every} }}\noptimizer = {{ name = 'sgd', lr = 0.02 }}\n\
              schedule = {{ name = 'cosine', per = 'step' }}"
         );
         Self::new(RESNET, &train, Some((support::expert(), method)))

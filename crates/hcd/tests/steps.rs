@@ -104,7 +104,8 @@ fn accumulated_batches_are_one_larger_batch() {
     let check = |objective: &mut Objective| {
         let together = stepped(&experiment, objective, &[support::joined(parts)]);
         let apart = stepped(&experiment, objective, parts);
-        let start = weights::snapshot(&Network::new(&experiment.model, 0, &experiment.device));
+        let start =
+            weights::snapshot(&Network::new(experiment.model.as_ref().unwrap(), 0, &experiment.device));
         // Sums in another order: a few roundings of f32, against a step many thousand times as large.
         let (gap, step) = (distance(&together, &apart), distance(&together, &start));
         assert!(gap < 1e-6 && step > 1e-3, "{}: gap {gap}, step {step}", objective.name());

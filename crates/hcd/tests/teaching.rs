@@ -19,8 +19,11 @@ fn a_distillation_leaves_the_teacher_as_it_was() {
     // A CNN as well: its statistics would move in training mode.
     let lesson = experiment(RESNET, "train = { epochs = 1, batch_size = 16 }");
     let fitted = fit(&lesson, &mut Objective::Supervised, None, &mut ()).unwrap();
-    let cnn =
-        export::Loaded { network: fitted.network, card: lesson.card("a CNN".to_owned()), notes: Vec::new() };
+    let cnn = export::Loaded {
+        network: fitted.network,
+        card: lesson.card("a CNN".to_owned()).unwrap(),
+        notes: Vec::new(),
+    };
     let pupil = experiment(RESNET, "seed = 1\ntrain = { epochs = 2, batch_size = 16, ema_decay = 0.5 }");
     for expert in [expert, cnn] {
         let before = bits_of(&expert.network);
@@ -53,7 +56,7 @@ fn methods_start_from_the_same_student_and_see_the_same_views() {
     let expert = support::expert();
     let experiment = experiment(RESNET, "seed = 3\ntrain = { epochs = 2, batch_size = 16 }");
     let start = Learner::new(&experiment, &Objective::Supervised).unwrap().snapshot();
-    let plain = weights::snapshot(&Network::new(&experiment.model, 3, &experiment.device));
+    let plain = weights::snapshot(&Network::new(experiment.model.as_ref().unwrap(), 3, &experiment.device));
     assert_eq!(bits(&under("student.", &start)), bits(&plain));
     let mut seen = Vec::new();
     for name in ["kd", "hcd"] {
@@ -118,7 +121,7 @@ fn heads_are_checkpointed_and_never_exported() {
     let (method, mut teacher) = (method("hcd"), live(&expert, &experiment));
     let mut objective = Objective::Distilled { teacher: &mut teacher, method: &method };
     let fitted = fit(&experiment, &mut objective, Some(&run), &mut ()).unwrap();
-    let plain: BTreeSet<String> = Network::new(&experiment.model, 0, &experiment.device)
+    let plain: BTreeSet<String> = Network::new(experiment.model.as_ref().unwrap(), 0, &experiment.device)
         .named()
         .into_iter()
         .map(|tensor| tensor.name)
@@ -127,7 +130,7 @@ fn heads_are_checkpointed_and_never_exported() {
         let (tensors, card) = weights::read::<export::Card>(&path).unwrap();
         assert_eq!(tensors.into_keys().collect::<BTreeSet<_>>(), plain);
         let card = card.unwrap();
-        assert_eq!((card.model.as_str(), &card.config), ("resnet10_small", &experiment.model));
+        assert_eq!((card.model.as_str(), Some(&card.config)), ("resnet10_small", experiment.model.as_ref()));
         assert_eq!((card.classes.len(), &card.normalization), (3, &experiment.normalization));
         assert!(card.run.starts_with("hcd, seed 0"), "{}", card.run);
     }

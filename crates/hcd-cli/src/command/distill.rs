@@ -3,8 +3,9 @@
 use super::train::{finish, start};
 use crate::args::TrainArgs;
 use crate::session;
-use hcd::teacher::Teacher;
-use hcd::train::Objective;
+use hcd::teacher::{Live, Teacher};
+use hcd::train::{Experiment, Objective};
+use std::path::Path;
 
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let (resolved, folder) = start(&args.source, args.place.out.clone(), args.resume.as_deref(), "distill")?;
@@ -16,18 +17,26 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let experiment = session::prepare(&resolved.recipe)?;
     let cache = resolved.recipe.teacher.as_ref().and_then(|teacher| teacher.cache.as_deref());
     let given = session::given_teacher(&experiment, &[resolved.recipe.seed])?;
-    let mut teacher: Box<dyn Teacher> = match (given, cache) {
-        (Some(given), _) => Box::new(given),
-        (None, Some(folder)) => {
-            let cached = session::cached_teacher(&experiment, folder)?;
-            session::announce(&experiment, &cached, &[resolved.recipe.seed])?;
-            Box::new(cached)
+    let (mut teacher, network): (Box<dyn Teacher>, _) = match given {
+        Some(given) => (Box::new(given), None),
+        None => {
+            let loaded = session::load_teacher(&experiment)?;
+            let network = (loaded.network.clone(), loaded.card.clone());
+            let live = session::live_teacher(&experiment, loaded)?;
+            (answering(&experiment, live, cache)?, Some(network))
         }
-        (None, None) => Box::new(session::live_teacher(&experiment, session::load_teacher(&experiment)?)?),
     };
     let Some(method) = &resolved.recipe.method else {
         return Err(hcd::Error::Recipe("a distillation needs a method: give --method NAME".to_owned()).into());
     };
     let mut objective = Objective::Distilled { teacher: teacher.as_mut(), method };
-    finish(&resolved, &experiment, &mut objective, &folder, &args.place)
+    finish(&resolved, &experiment, &mut objective, &folder, &args.place, network.as_ref())
+}
+
+/// A teacher that is asked, its answers kept where a folder is named for them.
+fn answering(experiment: &Experiment, live: Live, cache: Option<&Path>) -> anyhow::Result<Box<dyn Teacher>> {
+    let Some(folder) = cache else { return Ok(Box::new(live)) };
+    let cached = session::keep_answers(experiment, live, folder)?;
+    session::announce(experiment, &cached, &[experiment.recipe.seed])?;
+    Ok(Box::new(cached))
 }

@@ -3,8 +3,6 @@
 use crate::args::ReportArgs;
 use crate::{cell, output, publish};
 use hcd::config;
-use hcd::export::Card;
-use hcd::models::weights;
 use hcd::report::{self, Entry, Page, Part, TeacherLine};
 use hcd::train::{RunFolder, inspect_folder};
 use hcd::{Error, files};
@@ -112,11 +110,9 @@ fn collect(folder: &Path, depth: usize, runs: &mut Vec<PathBuf>, unfinished: &mu
     Ok(())
 }
 
-/// The names of the classes, as the student's file has them.
+/// The names of the classes. Runs of earlier versions have none, and are read all the same.
 fn classes(run: &Path) -> hcd::Result<Vec<String>> {
-    let (run, _) = RunFolder::open(run)?;
-    let (_, card) = weights::read::<Card>(&run.last())?;
-    Ok(card.map(|card| card.classes).unwrap_or_default())
+    Ok(RunFolder::open(run)?.0.about()?.classes)
 }
 
 /// What a comparison told of its teacher, above the folder of one of its runs.

@@ -6,6 +6,8 @@ use crate::publish;
 use crate::session;
 use hcd::config::{self, Origin, Resolved};
 use hcd::eval::Split;
+use hcd::export::Card;
+use hcd::models::Network;
 use hcd::train::{Experiment, Objective, RunFolder, inspect_folder};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +30,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     (resolved.recipe.teacher, resolved.recipe.method) = (None, None);
     let experiment = session::prepare(&resolved.recipe)?;
     let mut objective = Objective::Supervised;
-    finish(&resolved, &experiment, &mut objective, &folder, &args.place)
+    finish(&resolved, &experiment, &mut objective, &folder, &args.place, None)
 }
 
 /// The recipe and the folder of a run: new, or the one to go on with.
@@ -49,18 +51,25 @@ pub fn start(
     Ok((resolved, folder))
 }
 
-/// Trains, and tells what came of it.
+/// Trains, and tells what came of it, beside `teacher` where it can be asked.
 pub fn finish(
     resolved: &Resolved,
     experiment: &Experiment,
     objective: &mut Objective,
     folder: &Path,
     place: &RunPlace,
+    teacher: Option<&(Network, Card)>,
 ) -> anyhow::Result<()> {
     let cell = Cell { label: objective.name(), resolved, experiment, folder, split: Split::Test, pair: None };
     let entry = match cell.finished()? {
         Some(entry) => entry,
-        None => cell.run(objective)?,
+        None => {
+            let trained = cell.train(objective)?;
+            let ask =
+                |(network, card): &(Network, Card)| session::reference(experiment, cell.split, network, card);
+            let reference = teacher.map(ask).transpose()?;
+            cell.judge(trained, reference.as_ref())?
+        }
     };
     publish::single(resolved, experiment, &entry, folder, place.json)
 }

@@ -19,8 +19,9 @@ use tempfile::TempDir;
 const HCD: &str = env!("CARGO_BIN_EXE_hcd");
 
 /// What a finished run holds.
-pub const RUN: [&str; 9] = [
+pub const RUN: [&str; 10] = [
     "checkpoints",
+    "insight.json",
     "metrics.jsonl",
     "recipe.toml",
     "report.html",

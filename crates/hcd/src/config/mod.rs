@@ -133,6 +133,10 @@ pub struct TrainConfig {
     pub ema_decay: Option<f64>,
     /// Optimiser steps between checkpoints, beside the one at the end of each epoch; 0 for none.
     pub checkpoint_steps: u64,
+    /// Whether each epoch ends with the norms of the gradient of every term of the loss, on its last batch; this takes a step for
+    /// each term, and does not change what is learned.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gradient_norms: bool,
 }
 
 impl Default for TrainConfig {
@@ -146,6 +150,7 @@ impl Default for TrainConfig {
             clip_norm: None,
             ema_decay: None,
             checkpoint_steps: 0,
+            gradient_norms: false,
         }
     }
 }

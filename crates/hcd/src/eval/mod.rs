@@ -5,17 +5,19 @@
 
 mod features;
 mod images;
+mod insight;
 mod tensor_file;
 mod views;
 
 pub use features::{FeatureFile, extract};
 pub use images::{Part, is_numbered, open};
+pub use insight::{BesideTeacher, ConfidenceBin, Insight, Reference, examine};
 pub use tensor_file::ImageTensors;
 pub use views::write_view;
 
 use crate::data::{Dataset, EvalLoader, HostBatch, ImageShape, Normalization};
 use crate::error::Result;
-use crate::models::{Backbone, Network, Pass};
+use crate::models::{Backbone, Features, Network, Pass};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -132,6 +134,21 @@ impl Tally {
         *total += confidence;
     }
 
+    /// The same of rows of logits, one for each label.
+    fn add_rows(&mut self, logits: &[f32], labels: &[usize]) {
+        let width = logits.len() / labels.len().max(1);
+        logits.chunks(width.max(1)).zip(labels).for_each(|(row, &label)| self.add(row, label));
+    }
+
+    /// The bins of confidence, as they are told.
+    fn calibration(&self) -> Vec<ConfidenceBin> {
+        let bin = |&(images, right, confidence): &(usize, usize, f64)| {
+            let percent = |sum: f64| 100.0 * sum / images.max(1) as f64;
+            ConfidenceBin { images, confidence: percent(confidence), accuracy: percent(right as f64) }
+        };
+        self.bins.iter().map(bin).collect()
+    }
+
     fn finish(self) -> Evaluation {
         let images: usize = self.classes.iter().map(|(seen, _)| seen).sum();
         let percent = |hits: usize| 100.0 * hits as f64 / images.max(1) as f64;
@@ -155,27 +172,36 @@ impl Tally {
 ///
 /// # Errors
 /// Where an image cannot be read.
-pub fn evaluate(
-    network: &Network,
+pub fn evaluate<N: Backbone>(
+    network: &N,
     dataset: &Arc<dyn Dataset>,
     normalization: &Normalization,
     device: &Device,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluation> {
-    let classes = dataset.classes().len();
-    let mut tally = Tally::new(classes);
+    let mut tally = Tally::new(dataset.classes().len());
+    each_batch(network, dataset, normalization, device, &mut |features, labels| {
+        let logits: Vec<f32> = features.logits.into_data().iter::<f32>().collect();
+        tally.add_rows(&logits, labels);
+        progress(labels.len());
+    })?;
+    Ok(tally.finish())
+}
+
+/// Hands what `network` says of each batch of `dataset`, and its labels, to `visit`, in order.
+fn each_batch<N: Backbone>(
+    network: &N,
+    dataset: &Arc<dyn Dataset>,
+    normalization: &Normalization,
+    device: &Device,
+    visit: &mut dyn FnMut(Features, &[usize]),
+) -> Result<()> {
     for batch in EvalLoader::new(dataset.clone(), normalization, batch_of(dataset.image_shape()))?.batches() {
         let batch = batch?;
         let images = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), device);
-        let logits: Vec<f32> =
-            network.forward(images, &mut Pass::Eval).logits.into_data().iter::<f32>().collect();
-        let width = logits.len() / batch.labels.len();
-        for (row, &label) in logits.chunks(width).zip(&batch.labels) {
-            tally.add(row, label);
-        }
-        progress(batch.labels.len());
+        visit(network.forward(images, &mut Pass::Eval), &batch.labels);
     }
-    Ok(tally.finish())
+    Ok(())
 }
 
 /// The probabilities of the classes for each image of a batch: softmax of the logits, in f64.

@@ -29,6 +29,7 @@ pub use dkd::{nckd, tckd};
 pub use kd::kd;
 pub use kl::kl;
 pub use ofa::ofa;
+pub(crate) use orthogonality::masked_cosines;
 pub use orthogonality::orthogonality;
 pub use rkd::{relative_angles, relative_distances};
 pub use rsd::redundancy_suppression;

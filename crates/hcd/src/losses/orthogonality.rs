@@ -26,13 +26,21 @@ pub fn orthogonality(logits: Tensor<3>, hard: Tensor<2>, cosine_threshold: f64) 
     if sub_logits < 2 {
         return Tensor::zeros([1], (&device, dtype));
     }
+    let cosines = masked_cosines(logits, hard); // (B, N, N)
+    let pairs = Tensor::<2>::eye(sub_logits, &device).cast(dtype) * -1.0 + 1.0; // (N, N), 0 where j = k
+    let excess = relu(cosines - cosine_threshold).square() * pairs.unsqueeze_dim::<3>(0);
+    excess.sum() / (batch * sub_logits * (sub_logits - 1)) as f64
+}
+
+/// cos(m_ij, m_ik) of all pairs of sub-logits, m the logits with the true class's entry set to 0.
+///
+/// # Shapes
+/// `logits` (B, N, K), `hard` one-hot of the true class (B, K) → (B, N, N)
+pub(crate) fn masked_cosines(logits: Tensor<3>, hard: Tensor<2>) -> Tensor<3> {
     let others = hard.ones_like() - hard; // (B, K)
     let masked = logits * others.unsqueeze_dim::<3>(1); // (B, N, K)
     // The clamp stands under the root: there its gradient is 0, not 0 · ∞.
     let squares = masked.clone().square().sum_dim(2); // (B, N, 1)
     let unit = masked / squares.clamp_min(LEAST_NORM * LEAST_NORM).sqrt();
-    let cosines = unit.clone().matmul(unit.swap_dims(1, 2)); // (B, N, N)
-    let pairs = Tensor::<2>::eye(sub_logits, &device).cast(dtype) * -1.0 + 1.0; // (N, N), 0 where j = k
-    let excess = relu(cosines - cosine_threshold).square() * pairs.unsqueeze_dim::<3>(0);
-    excess.sum() / (batch * sub_logits * (sub_logits - 1)) as f64
+    unit.clone().matmul(unit.swap_dims(1, 2))
 }

@@ -46,7 +46,7 @@ impl Hcd {
     }
 
     /// s_i of every chosen stage: (B, N, K) each.
-    fn sub_logits(&self, student: &Features, teacher: &TeacherOutput, pass: &mut Pass) -> Vec<Tensor<3>> {
+    fn shared_out(&self, student: &Features, teacher: &TeacherOutput, pass: &mut Pass) -> Vec<Tensor<3>> {
         let mut all = Vec::with_capacity(self.heads.len());
         for (head, stage) in self.heads.iter().zip(&self.stages) {
             let feature = student.stages[stage - 1].clone();
@@ -59,10 +59,28 @@ impl Hcd {
 
 impl Method for Hcd {
     fn terms(&self, seen: Seen, pass: &mut Pass) -> Vec<Term> {
-        let sub_logits = self.sub_logits(seen.student, seen.teacher, pass);
+        let sub_logits = self.shared_out(seen.student, seen.teacher, pass);
         let (student, teacher) = (seen.student.logits.clone(), seen.teacher.logits.clone());
         sub_logit_terms(&self.config, student, teacher, sub_logits, seen.targets)
     }
+
+    fn has_sub_logits(&self) -> bool {
+        true
+    }
+
+    fn sub_logits(&self, seen: Seen, pass: &mut Pass) -> Vec<(usize, Tensor<3>)> {
+        let found = self.shared_out(seen.student, seen.teacher, pass);
+        let compared = found.into_iter().map(|sub| match self.config.orthogonality_on {
+            OrthogonalityOn::Fused => fused(&self.config, sub, seen.teacher.logits.clone()),
+            OrthogonalityOn::Sub => sub,
+        });
+        self.stages.iter().copied().zip(compared).collect()
+    }
+}
+
+/// z_ij of one stage.
+fn fused(config: &HcdConfig, sub_logits: Tensor<3>, teacher_logits: Tensor<2>) -> Tensor<3> {
+    fuse(sub_logits, teacher_logits, config.sub_logit_scale, config.teacher_scale)
 }
 
 /// The terms of HCD once the heads have spoken.
@@ -82,8 +100,7 @@ pub fn sub_logit_terms(
     let (q, hard) = (&targets.soft, &targets.hard);
     let (mut sub_ces, mut sub_kls, mut orths) = (Vec::new(), Vec::new(), Vec::new());
     for sub in sub_logits {
-        let teacher = teacher_logits.clone();
-        let fused = fuse(sub.clone(), teacher, config.sub_logit_scale, config.teacher_scale); // (B, N, K)
+        let fused = fused(config, sub.clone(), teacher_logits.clone()); // (B, N, K)
         let leader = if config.detach_sub_logits { fused.clone().without_autodiff() } else { fused.clone() };
         let compared = match config.orthogonality_on {
             OrthogonalityOn::Fused => fused.clone(),

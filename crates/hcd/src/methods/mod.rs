@@ -15,6 +15,7 @@ mod hcd;
 mod kd;
 mod logit_term;
 mod ofa;
+mod registry;
 mod rkd;
 mod rsd;
 mod targets;
@@ -22,13 +23,14 @@ mod targets;
 pub use cc::{Cc, CcConfig};
 pub use crd::{Crd, CrdConfig};
 pub use dist::{Dist, DistConfig};
-pub use distiller::{Distiller, METHODS, MethodConfig, MethodInfo};
+pub use distiller::{Design, Distiller};
 pub use dkd::{Dkd, DkdConfig};
 pub use fitnet::{FitNet, FitNetConfig};
 pub use hcd::{Hcd, sub_logit_terms};
 pub use kd::{Kd, KdConfig};
 pub use logit_term::LogitTerm;
 pub use ofa::{Ofa, OfaConfig};
+pub use registry::{METHODS, MethodConfig, MethodInfo};
 pub use rkd::{Rkd, RkdConfig};
 pub use rsd::{Rsd, RsdConfig};
 
@@ -101,6 +103,17 @@ pub trait Method: Module {
     /// Whether it reads the teacher's stages.
     fn needs_stages(&self) -> bool {
         false
+    }
+
+    /// Whether [`sub_logits`](Self::sub_logits) gives any.
+    fn has_sub_logits(&self) -> bool {
+        false
+    }
+
+    /// Where the method has several opinions of each class that are to differ: the student's stage, from 1, and the vectors
+    /// that its orthogonality loss compares, (B, N, K). Reports tell how alike they are.
+    fn sub_logits(&self, _seen: Seen, _pass: &mut Pass) -> Vec<(usize, Tensor<3>)> {
+        Vec::new()
     }
 }
 

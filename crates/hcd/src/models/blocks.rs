@@ -14,12 +14,12 @@ pub struct Block {
 
 impl Block {
     /// A block of `stage`, from 1.
-    pub(super) fn new(stage: usize, prefixes: impl IntoIterator<Item = String>) -> Self {
+    pub fn new(stage: usize, prefixes: impl IntoIterator<Item = String>) -> Self {
         Self { stage, prefixes: prefixes.into_iter().collect() }
     }
 
     /// What comes before the first stage.
-    pub(super) fn stem<const N: usize>(prefixes: [&str; N]) -> Self {
+    pub fn stem<const N: usize>(prefixes: [&str; N]) -> Self {
         Self { stage: 0, prefixes: prefixes.map(str::to_owned).to_vec() }
     }
 

@@ -137,6 +137,14 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
+    /// The name of a network that a program brings itself ([`crate::train::fit_own`]).
+    pub const OWN: &str = "own";
+
+    /// Whether it is a network that a program brings itself.
+    pub fn is_own(&self) -> bool {
+        self.name == Self::OWN
+    }
+
     /// The preset as it is.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), weights: None, partial: false, options: toml::Table::new() }
@@ -159,6 +167,9 @@ impl ModelSpec {
 
     /// What is wrong with the name and the options, whatever the images are: one line each, the key in front.
     pub fn check(&self) -> Vec<String> {
+        if self.is_own() && self.options.is_empty() && self.weights.is_none() {
+            return Vec::new();
+        }
         match self.preset() {
             Ok(preset) => self.change(preset.config(1, preset.image_size, 1)).err().unwrap_or_default(),
             Err(problem) => vec![problem],

@@ -3,7 +3,7 @@
 //! Multiply-adds are those of one image: a convolution's c_out·H·W·k²·c_in/groups, a linear map's rows·in·out,
 //! attention's two products 2·L·area·D, and one for each number that a normalisation scales and shifts.
 
-use super::{Backbone, Network, Parameters, Pass, Role};
+use super::{Backbone, Network, Parameters, Pass, Role, names_by_id};
 use crate::data::ImageShape;
 use crate::ops::tally;
 use burn::tensor::{Device, Tensor};
@@ -40,7 +40,7 @@ impl Cost {
     pub fn of(network: &Network, image: ImageShape, device: &Device) -> Self {
         let images = Tensor::zeros([1, image.channels, image.height, image.width], device);
         let operations = tally::record(|| drop(network.forward(images, &mut Pass::Eval)));
-        let ids = network.names_by_id();
+        let ids = names_by_id(network);
         let mut learned: Vec<_> =
             network.named().into_iter().filter(|tensor| tensor.role == Role::Learned).collect();
         let mut layers: Vec<Layer> = Vec::new();

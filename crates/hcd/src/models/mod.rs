@@ -30,6 +30,7 @@ pub(crate) use layers::remember;
 pub use layers::{Init, Pass};
 pub use mixer::{Mixer, MixerConfig};
 pub use params::{NamedTensor, Parameters, Role};
+pub(crate) use params::{freeze, names_by_id};
 pub use presets::{Interpolation, PRESETS, Preprocessing, Preset};
 pub use resmlp::{ResMlp, ResMlpConfig};
 pub use resnet::{BlockKind, ResNet, ResNetConfig, Stem};
@@ -143,8 +144,11 @@ pub trait Backbone: Module {
     /// `penultimate` (B, D) → (B, K)
     fn classify(&self, penultimate: Tensor<2>) -> Tensor<2>;
 
-    /// The network as a row of blocks, the stem first; what is in none of them belongs to the head.
-    fn blocks(&self) -> Vec<Block>;
+    /// The network as a row of blocks, the stem first; what is in none of them belongs to the head. Fine-tuning by stage or by
+    /// depth needs them.
+    fn blocks(&self) -> Vec<Block> {
+        Vec::new()
+    }
 }
 
 /// Any network of the zoo.

@@ -45,39 +45,17 @@ impl NamedTensor {
     }
 }
 
-/// Named access to the parameters of a module.
-pub trait Parameters: Module {
+/// Named access to the parameters of a module, or of anything that holds some.
+pub trait Parameters: Sized {
     /// Every tensor, in order.
-    fn named(&self) -> Vec<NamedTensor> {
-        let mut reader = Reader { path: Path::default(), found: Vec::new() };
-        self.visit(&mut reader);
-        reader.found
-    }
+    fn named(&self) -> Vec<NamedTensor>;
 
     /// Replaces every tensor by what `update` makes of it (a flat tensor of the same length).
-    fn map_named(self, update: &mut dyn FnMut(NamedTensor) -> Tensor<1>) -> Self {
-        self.map(&mut Writer { path: Path::default(), update })
-    }
-
-    /// Puts the tensors that `is_frozen` outside of learning: they get no gradient.
-    fn freeze(self, is_frozen: &dyn Fn(&str) -> bool) -> Self {
-        self.map(&mut Freezer { path: Path::default(), is_frozen })
-    }
+    fn map_named(self, update: &mut dyn FnMut(NamedTensor) -> Tensor<1>) -> Self;
 
     /// Takes the gradients of the learned tensors out of `gradients`, flat, by name. A tensor that the loss
     /// does not depend on has none.
-    fn take_gradients(&self, gradients: &mut Gradients) -> BTreeMap<String, Tensor<1>> {
-        let mut collector = Collector { path: Path::default(), gradients, found: BTreeMap::new() };
-        self.visit(&mut collector);
-        collector.found
-    }
-
-    /// The names of the parameters by their identity.
-    fn names_by_id(&self) -> HashMap<ParamId, String> {
-        let mut index = Index { path: Path::default(), found: HashMap::new() };
-        self.visit(&mut index);
-        index.found
-    }
+    fn take_gradients(&self, gradients: &mut Gradients) -> BTreeMap<String, Tensor<1>>;
 
     /// How many numbers are learned.
     fn learned_count(&self) -> usize {
@@ -86,7 +64,35 @@ pub trait Parameters: Module {
     }
 }
 
-impl<M: Module> Parameters for M {}
+impl<M: Module> Parameters for M {
+    fn named(&self) -> Vec<NamedTensor> {
+        let mut reader = Reader { path: Path::default(), found: Vec::new() };
+        self.visit(&mut reader);
+        reader.found
+    }
+
+    fn map_named(self, update: &mut dyn FnMut(NamedTensor) -> Tensor<1>) -> Self {
+        self.map(&mut Writer { path: Path::default(), update })
+    }
+
+    fn take_gradients(&self, gradients: &mut Gradients) -> BTreeMap<String, Tensor<1>> {
+        let mut collector = Collector { path: Path::default(), gradients, found: BTreeMap::new() };
+        self.visit(&mut collector);
+        collector.found
+    }
+}
+
+/// Puts the tensors of `module` that `is_frozen` outside of learning: they get no gradient.
+pub fn freeze<M: Module>(module: M, is_frozen: &dyn Fn(&str) -> bool) -> M {
+    module.map(&mut Freezer { path: Path::default(), is_frozen })
+}
+
+/// The names of a module's parameters by their identity.
+pub fn names_by_id<M: Module>(module: &M) -> HashMap<ParamId, String> {
+    let mut index = Index { path: Path::default(), found: HashMap::new() };
+    module.visit(&mut index);
+    index.found
+}
 
 /// Where a walk stands. Enum variants are no part of a name.
 #[derive(Default)]

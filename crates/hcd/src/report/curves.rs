@@ -31,7 +31,8 @@ const DOTTED: u64 = 16;
 /// A mean over runs, and how far they lie apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Point {
-    pub epoch: u64,
+    /// How far across it is: an epoch, or what [`Chart::across`] says.
+    pub at: u64,
     pub mean: f64,
     pub low: f64,
     pub high: f64,
@@ -47,7 +48,7 @@ pub(super) struct Line {
 }
 
 /// Curves that share their axes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Chart {
     /// What it shows, for those who cannot see it, and for error messages.
     pub title: String,
@@ -55,6 +56,9 @@ pub(super) struct Chart {
     pub unit: &'static str,
     /// At least one, each with at least one point.
     pub lines: Vec<Line>,
+    /// What goes across, in percent, against what goes up, in percent, too: both axes go from 0 to 100, and a thin line marks where
+    /// they are equal. Epochs go across where there is none.
+    pub across: Option<&'static str>,
 }
 
 /// `figure` of each epoch over the runs of `method`; leaves out what is not finite.
@@ -70,7 +74,7 @@ pub(super) fn curve(method: &Method<'_>, figure: impl Fn(&EpochRecord) -> Option
         let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         // Rounding must not move the mean of equals, lest equal curves differ by the number of runs.
         let mean = (values.iter().sum::<f64>() / values.len() as f64).clamp(low, high);
-        Point { epoch, mean, low, high }
+        Point { at: epoch, mean, low, high }
     };
     epochs.into_iter().map(point).collect()
 }
@@ -98,8 +102,11 @@ type Axes<'a, 'b> = ChartContext<
 
 fn paint(chart: &Chart, svg: &mut String) -> Painted {
     let points = || chart.lines.iter().flat_map(|line| &line.points);
-    let epochs = points().map(|point| point.epoch).max().unwrap_or(1);
-    let (low, high) = span(points(), chart.unit.ends_with("(%)"));
+    let last = points().map(|point| point.at).max().unwrap_or(1);
+    let (last, (low, high)) = match chart.across {
+        Some(_) => (100, (0.0, 100.0)),
+        None => (last, span(points(), chart.unit.ends_with("(%)"))),
+    };
     let (format, scale) = (tick(high - low), SCALE as i32);
     let text = |size: f64| ("sans-serif", size * 1.24 * f64::from(SCALE)).into_font().color(&INK);
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
@@ -108,7 +115,7 @@ fn paint(chart: &Chart, svg: &mut String) -> Painted {
         .margin_right(14 * scale)
         .x_label_area_size(46 * scale)
         .y_label_area_size(72 * scale)
-        .build_cartesian_2d(0..place(epochs.max(2)), low..high)?;
+        .build_cartesian_2d(0..place(last.max(2)), low..high)?;
     axes.configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
@@ -120,9 +127,13 @@ fn paint(chart: &Chart, svg: &mut String) -> Painted {
         .x_labels(9)
         .y_labels(6)
         .y_label_formatter(&format)
-        .x_desc("epoch")
+        .x_desc(chart.across.unwrap_or("epoch"))
         .y_desc(chart.unit)
         .draw()?;
+    if chart.across.is_some() {
+        let thin = INK.mix(0.5).stroke_width(SCALE);
+        axes.draw_series([PathElement::new([(0, 0.0), (100, 100.0)], thin)])?;
+    }
     for line in &chart.lines {
         band(&mut axes, line)?;
     }
@@ -137,8 +148,8 @@ fn band(axes: &mut Axes<'_, '_>, line: &Line) -> Painted {
     if line.points.iter().all(|point| point.low == point.high) {
         return Ok(());
     }
-    let above = line.points.iter().map(|point| (place(point.epoch), point.high));
-    let below = line.points.iter().rev().map(|point| (place(point.epoch), point.low));
+    let above = line.points.iter().map(|point| (place(point.at), point.high));
+    let below = line.points.iter().rev().map(|point| (place(point.at), point.low));
     let outline: Vec<_> = above.chain(below).collect();
     if let [high, low] = outline[..] {
         // One epoch: a bar, for a band would have no width.
@@ -152,13 +163,13 @@ fn band(axes: &mut Axes<'_, '_>, line: &Line) -> Painted {
 fn stroke(axes: &mut Axes<'_, '_>, line: &Line) -> Painted {
     let scale = SCALE as i32;
     let style = colour(line.colour).stroke_width(2 * SCALE);
-    let means = || line.points.iter().map(|point| (place(point.epoch), point.mean));
+    let means = || line.points.iter().map(|point| (place(point.at), point.mean));
     if dashed(line.colour) {
         axes.draw_series(DashedLineSeries::new(means(), 7 * scale, 5 * scale, style))?;
     } else {
         axes.draw_series(LineSeries::new(means(), style))?;
     }
-    if line.points.last().is_some_and(|point| point.epoch <= DOTTED) {
+    if line.points.last().is_some_and(|point| point.at <= DOTTED) {
         let dot = colour(line.colour).filled();
         axes.draw_series(means().map(|point| Circle::new(point, 4 * scale, dot)))?;
     }
@@ -174,8 +185,8 @@ pub(super) fn dashed(index: usize) -> bool {
     index >= PALETTE.len()
 }
 
-fn place(epoch: u64) -> i32 {
-    i32::try_from(epoch).unwrap_or(i32::MAX)
+fn place(at: u64) -> i32 {
+    i32::try_from(at).unwrap_or(i32::MAX)
 }
 
 /// What the upright axis spans: all the points and some air, but nothing that the figure cannot be.
@@ -210,7 +221,7 @@ mod tests {
     use super::*;
 
     fn line(values: &[f64]) -> Line {
-        let point = |(at, &mean): (usize, &f64)| Point { epoch: at as u64 + 1, mean, low: mean, high: mean };
+        let point = |(at, &mean): (usize, &f64)| Point { at: at as u64 + 1, mean, low: mean, high: mean };
         Line { name: "x".into(), colour: 0, points: values.iter().enumerate().map(point).collect() }
     }
 
@@ -249,7 +260,8 @@ mod tests {
         for values in [&[0.5][..], &[0.0, 0.0], &[1e-12, 2e-12], &[1e30, 1.0], &[-3.0, 4.0], &long] {
             for colour in [0, 6, 9] {
                 let lines = vec![Line { colour, ..line(values) }, line(&[1.0])];
-                let svg = draw(&Chart { title: "a test".into(), unit: "loss", lines }).unwrap();
+                let chart = Chart { title: "a test".into(), unit: "loss", lines, across: None };
+                let svg = draw(&chart).unwrap();
                 assert!(
                     svg.starts_with("<svg viewBox=\"0 0 1800 1050\"") && svg.trim_end().ends_with("</svg>")
                 );

@@ -6,6 +6,8 @@
 //! clock or a file.
 
 mod curves;
+mod inside;
+mod insight;
 mod outcome;
 mod page;
 mod progress;

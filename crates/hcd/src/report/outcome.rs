@@ -1,7 +1,7 @@
 //! The outcome of one training, as `result.json` keeps it.
 
 use crate::data::LeftOut;
-use crate::eval::Split;
+use crate::eval::{Insight, Split};
 use crate::train::EpochRecord;
 use serde::{Deserialize, Serialize};
 
@@ -63,4 +63,6 @@ pub struct Entry {
     pub outcome: Outcome,
     /// Its epochs.
     pub epochs: Vec<EpochRecord>,
+    /// What lies behind its figures, where that was looked at.
+    pub insight: Option<Insight>,
 }

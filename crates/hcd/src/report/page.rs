@@ -1,5 +1,6 @@
 //! A report as one self-contained HTML file: style and charts inside, no script, nothing fetched.
 
+use super::insight::insight;
 use super::progress::{classes, curves, terms};
 use super::summary::{NONE, Summary, TeacherLine, methods, split_of, summarise, thousands};
 use super::{Entry, Outcome, lead, ranking};
@@ -92,6 +93,7 @@ fn part(part: &Part<'_>) -> Result<Markup> {
         (curves(&methods)?)
         (terms(&methods)?)
         (classes(&methods, part.classes))
+        (insight(&methods, part.classes)?)
     })
 }
 

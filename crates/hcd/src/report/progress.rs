@@ -9,7 +9,7 @@ use crate::train::{EpochRecord, TermRecord};
 use maud::{Markup, PreEscaped, html};
 
 /// More classes than this start folded.
-const UNFOLDED: usize = 20;
+pub(super) const UNFOLDED: usize = 20;
 
 /// `figure` by epoch, a line for each method that has it.
 fn lines(methods: &[Method<'_>], figure: impl Fn(&EpochRecord) -> Option<f64>) -> Vec<Line> {
@@ -58,7 +58,7 @@ pub(super) fn curves(methods: &[Method<'_>]) -> Result<Markup> {
     let mut figures = Vec::new();
     for (title, unit, lines) in charts {
         if !lines.is_empty() {
-            figures.push(figure(title, Chart { title: title.to_lowercase(), unit, lines })?);
+            figures.push(figure(title, Chart { title: title.to_lowercase(), unit, lines, across: None })?);
         }
     }
     Ok(html! {
@@ -75,12 +75,12 @@ pub(super) fn curves(methods: &[Method<'_>]) -> Result<Markup> {
     })
 }
 
-fn figure(title: &str, chart: Chart) -> Result<Markup> {
+pub(super) fn figure(title: &str, chart: Chart) -> Result<Markup> {
     let svg = draw(&chart)?;
     Ok(html! {
         figure {
             figcaption { (title) }
-            div role="img" aria-label={ (chart.title) " by epoch" } { (PreEscaped(svg)) }
+            div role="img" aria-label={ (chart.title) " by " (chart.across.unwrap_or("epoch")) } { (PreEscaped(svg)) }
             ul.legend { @for line in &chart.lines {
                 li { span class=(key(line)) {} (line.name) }
             } }
@@ -149,7 +149,7 @@ fn terms_of(method: &Method<'_>, names: &[&str]) -> Result<Markup> {
     let title = format!("weighted loss terms of {}", method.name);
     Ok(html! {
         div {
-            (figure(method.name, Chart { title, unit: "weighted value (nats)", lines })?)
+            (figure(method.name, Chart { title, unit: "weighted value (nats)", lines, across: None })?)
             div.wide { table {
                 thead { tr {
                     th scope="col" { "Term at the last epoch" }
@@ -181,12 +181,16 @@ fn accuracies(method: &Method<'_>) -> Option<Vec<Option<f64>>> {
     Some((0..classes).map(mean).collect())
 }
 
+/// What a class is called.
+pub(super) fn class_name(names: &[String], class: usize) -> String {
+    names.get(class).map_or_else(|| format!("class {class}"), String::clone)
+}
+
 /// Accuracy in each class, methods side by side.
 pub(super) fn classes(methods: &[Method<'_>], names: &[String]) -> Markup {
     let columns: Vec<_> =
         methods.iter().filter_map(|method| Some((method.name, accuracies(method)?))).collect();
     let classes = columns.iter().map(|(_, column)| column.len()).max().unwrap_or(0);
-    let name = |class: usize| names.get(class).map_or_else(|| format!("class {class}"), String::clone);
     let cell = |figure: Option<f64>| figure.map_or(NONE.into(), |figure| format!("{figure:.1}"));
     html! {
         section {
@@ -203,7 +207,7 @@ pub(super) fn classes(methods: &[Method<'_>], names: &[String]) -> Markup {
                             @for (method, _) in &columns { th scope="col" { (method) } }
                         } }
                         tbody { @for class in 0..classes { tr {
-                            th scope="row" { (name(class)) }
+                            th scope="row" { (class_name(names, class)) }
                             @for (_, column) in &columns { td { (cell(column.get(class).copied().flatten())) } }
                         } } }
                     } }

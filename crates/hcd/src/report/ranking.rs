@@ -76,7 +76,7 @@ mod tests {
 
     fn entry(pair: &str, name: &str, top1: f64) -> Entry {
         let outcome = Outcome { pair: Some(pair.to_owned()), top1, ..outcome(name, 0) };
-        Entry { outcome, epochs: Vec::new() }
+        Entry { outcome, epochs: Vec::new(), insight: None }
     }
 
     #[test]

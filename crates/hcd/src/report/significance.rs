@@ -81,6 +81,7 @@ mod tests {
         let entry = |name: &str, seed: usize, top1: f64| Entry {
             outcome: Outcome { top1, ..outcome(name, seed as u64) },
             epochs: Vec::new(),
+            insight: None,
         };
         figures
             .iter()

@@ -266,7 +266,7 @@ mod tests {
             recipe: "ab12".into(),
             left_out: Vec::new(),
         };
-        Entry { outcome, epochs: Vec::new() }
+        Entry { outcome, epochs: Vec::new(), insight: None }
     }
 
     fn runs() -> Vec<Entry> {

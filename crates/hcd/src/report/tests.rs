@@ -6,8 +6,8 @@
 use super::curves::PALETTE;
 use super::page::STYLE;
 use super::{ChosenEpoch, Entry, Outcome, Page, Part, TeacherLine, page, summarise};
-use crate::eval::{Evaluation, Split};
-use crate::train::{EpochRecord, TermRecord};
+use crate::eval::{BesideTeacher, ConfidenceBin, Evaluation, Insight, Split};
+use crate::train::{EpochRecord, Probe, StageCosines, TermGradient, TermRecord};
 
 /// A method's name, its seeds, and its loss terms with their weights.
 struct Plan {
@@ -63,7 +63,39 @@ fn record(method: u64, seed: u64, epoch: u64, epochs: u64, plan: &Plan, validate
             calibration_error: 0.04,
             per_class: (0..10).map(class).collect(),
         }),
+        probe: Probe::default(),
     }
+}
+
+/// What lies behind an invented run, sub-logits and gradients of its terms among it.
+fn with_insight(method: u64, mut entry: Entry) -> Entry {
+    let bin = |place: usize| ConfidenceBin {
+        images: 40 * place,
+        confidence: 100.0 * (place as f64 + 0.5) / 15.0,
+        accuracy: 90.0 * (place as f64 + 0.5) / 15.0,
+    };
+    let class = |class: u64| Some(80.0 + 5.0 * method as f64 * wobble(class, method));
+    entry.insight = Some(Insight {
+        per_class: (0..9).map(class).chain([None]).collect(),
+        calibration: (0..15).map(bin).collect(),
+        beside_teacher: Some(BesideTeacher {
+            agreement: 87.25,
+            divergence: 0.3125,
+            stages: vec![0.125, 0.25, 0.5, 0.75],
+            penultimate: 0.875,
+        }),
+    });
+    for epoch in &mut entry.epochs {
+        let cosine = 1.0 / (1.0 + 0.1 * epoch.epoch as f64);
+        let matrix = vec![vec![1.0, cosine], vec![cosine, 1.0]];
+        let gradient =
+            |term: &TermRecord| TermGradient { name: term.name.clone(), student: term.raw, heads: 0.0 };
+        epoch.probe = Probe {
+            gradients: epoch.terms.iter().map(gradient).collect(),
+            cosines: vec![StageCosines { stage: 2, matrix }],
+        };
+    }
+    entry
 }
 
 fn entry(method: u64, seed: u64, epochs: u64, plan: &Plan, validated: bool) -> Entry {
@@ -79,7 +111,7 @@ fn entry(method: u64, seed: u64, epochs: u64, plan: &Plan, validated: bool) -> E
         head_parameters: 412_160 * method as usize,
         ..outcome(plan.name, seed)
     };
-    Entry { outcome, epochs: records }
+    Entry { outcome, epochs: records, insight: None }
 }
 
 /// What any run came to.
@@ -153,6 +185,38 @@ fn a_page_of_several_methods() {
     assert!(page.contains(&row.top1.to_string()) && page.contains(&row.chosen_top1.unwrap().to_string()));
     assert!(!page.contains("<paper>") && !page.contains("no validation data"));
     if let Some(path) = std::env::var_os("HCD_EXAMPLE_PAGE") {
+        std::fs::write(path, page).unwrap();
+    }
+}
+
+#[test]
+fn what_lies_behind_the_figures_is_shown_where_it_is_known() {
+    let mut known = entries(&PLANS[1..3], 8, true);
+    let mut scratch = entries(&PLANS[..1], 8, true);
+    scratch.iter_mut().for_each(|entry| entry.outcome.name = "scratch".into());
+    known.splice(0..0, scratch);
+    let headings = ["Beside the teacher", "Calibration", "Gain by class", "Sub-logits", "Gradients by term"];
+    let heading = |text: &str| format!("<h2>{text}</h2>");
+    let page = render(&known);
+    assert!(headings.iter().all(|text| !page.contains(&heading(text))));
+    let before = page.matches("<svg ").count();
+    let methods = ["scratch", "KD"];
+    let place = |entry: &Entry| methods.iter().position(|name| *name == entry.outcome.name).unwrap_or(2);
+    let known: Vec<Entry> =
+        known.into_iter().map(|entry| with_insight(place(&entry) as u64, entry)).collect();
+    let page = render(&known);
+    assert!(headings.iter().all(|text| page.contains(&heading(text))));
+    // Reliability; cosines and gradients of three methods each.
+    assert_eq!(page.matches("<svg ").count(), before + 1 + 3 + 3);
+    for text in ["87.25", "0.312", "--depth: 34%\">0.750", "stage 2, epoch 1", "stage 2, epoch 8", ">0.91<"] {
+        assert!(page.contains(text), "{text}");
+    }
+    // The class with the largest gain is as blue as can be, and one without images has no figure.
+    let most = (0..9).map(|class| 5.0 * wobble(class, 1)).chain((0..9).map(|class| 10.0 * wobble(class, 2)));
+    let most = most.fold(0.0, |most: f64, gain| if gain.abs() > most.abs() { gain } else { most });
+    let side = if most < 0.0 { "down" } else { "up" };
+    assert!(page.contains(&format!("<td class=\"{side}\" style=\"--depth: 45%\">{most:+.1}</td>")), "{most}");
+    if let Some(path) = std::env::var_os("HCD_EXAMPLE_INSIGHT") {
         std::fs::write(path, page).unwrap();
     }
 }

@@ -10,7 +10,7 @@ use crate::export::{self, Card, Loaded, Request};
 use crate::models::ModelConfig;
 use crate::models::weights::{self, TensorMap};
 use burn::tensor::Device;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// All that a training needs but the objective.
 #[derive(Debug, Clone)]
@@ -25,12 +25,14 @@ pub struct Experiment {
     pub test: Arc<dyn Dataset>,
     /// Of the part that is learned from; with weights to begin with, what these were trained with.
     pub normalization: Normalization,
-    /// The network to train.
-    pub model: ModelConfig,
+    /// The network to train; none where a program brings its own ([`fit_own`](super::fit_own)).
+    pub model: Option<ModelConfig>,
     /// The weights it begins with, where they are not drawn.
     pub initial: Option<Initial>,
     /// Where it computes, without autodiff.
     pub device: Device,
+    /// Of what is learned from, once it was asked for.
+    fingerprint: Arc<OnceLock<String>>,
 }
 
 /// Weights of a file, made to fit the network.
@@ -60,16 +62,28 @@ impl Experiment {
         device: &Device,
         watch: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
-        let Splits { train, validation, test } = parts(recipe)?;
-        let ImageShape { channels, height, .. } = train.image_shape();
-        let model = recipe.student.resolve(channels, height, train.classes().len())?;
-        let (student, path) = (&recipe.student.name, recipe.data.path.display());
-        let refuse = |what: String| Error::Recipe(format!("student `{student}` {what}, which {path} has"));
-        model.check_images(train.image_shape()).map_err(refuse)?;
-        let (told, found) = (model.num_classes(), train.classes().len());
-        if told != found {
-            return Err(refuse(format!("tells {told} classes apart, not {found}")));
-        }
+        Self::of_parts(recipe, parts(recipe)?, device, watch)
+    }
+
+    /// The experiment of `recipe` on data of one's own; of the recipe's section `data`, what says where images are and which are
+    /// held out has no say. Its student may be `own`.
+    ///
+    /// # Errors
+    /// As [`Experiment::prepare`].
+    pub fn on(recipe: &Recipe, data: Splits, device: &Device) -> Result<Self> {
+        Self::of_parts(recipe, data, device, &mut |_, _| {})
+    }
+
+    fn of_parts(
+        recipe: &Recipe,
+        Splits { train, validation, test }: Splits,
+        device: &Device,
+        watch: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
+        let model = match recipe.student.is_own() {
+            true => None,
+            false => Some(student_of(recipe, train.as_ref())?),
+        };
         let begun = begin(recipe, train.as_ref(), device)?;
         // What a recipe says comes before what weights were trained with, and that before what images have.
         let given = match &recipe.data.normalization {
@@ -101,7 +115,21 @@ impl Experiment {
             normalization,
             model,
             device: device.clone(),
+            fingerprint: Arc::default(),
         })
+    }
+
+    /// The [fingerprint](data::fingerprint()) of what is learned from. All images are read for it, once for an experiment and those
+    /// [`under`](Self::under) other recipes.
+    ///
+    /// # Errors
+    /// Where an image cannot be read.
+    pub fn fingerprint(&self) -> Result<&str> {
+        if let Some(known) = self.fingerprint.get() {
+            return Ok(known);
+        }
+        let found = data::fingerprint(self.train.as_ref())?;
+        Ok(self.fingerprint.get_or_init(|| found))
     }
 
     /// The same data and network under another recipe: another seed, or another method.
@@ -195,17 +223,32 @@ impl Experiment {
         data.preprocess().or((data.exif_orientation && height == width).then_some(turned))
     }
 
-    /// The description that goes into the file of a network trained here.
-    pub fn card(&self, run: String) -> Card {
-        Card {
+    /// The description that goes into the file of a network trained here; none of a network of a program's own, which a file
+    /// cannot describe.
+    pub fn card(&self, run: String) -> Option<Card> {
+        Some(Card {
             model: self.recipe.student.name.clone(),
-            config: self.model.clone(),
+            config: self.model.clone()?,
             classes: self.classes().to_vec(),
             image: self.train.image_shape(),
             normalization: self.normalization.clone(),
             preprocess: self.preprocess(),
             run,
-        }
+        })
+    }
+}
+
+/// The student that a recipe names, for images as `train` has them.
+fn student_of(recipe: &Recipe, train: &dyn Dataset) -> Result<ModelConfig> {
+    let ImageShape { channels, height, .. } = train.image_shape();
+    let model = recipe.student.resolve(channels, height, train.classes().len())?;
+    let (student, path) = (&recipe.student.name, recipe.data.path.display());
+    let refuse = |what: String| Error::Recipe(format!("student `{student}` {what}, which {path} has"));
+    model.check_images(train.image_shape()).map_err(refuse)?;
+    let (told, found) = (model.num_classes(), train.classes().len());
+    match told == found {
+        true => Ok(model),
+        false => Err(refuse(format!("tells {told} classes apart, not {found}"))),
     }
 }
 
@@ -215,11 +258,17 @@ fn parts(recipe: &Recipe) -> Result<Splits> {
     let request = data::Request { skip_bad: true, ..recipe.data.request() };
     let Splits { train, validation, test } = data::open_as(&recipe.data.path, &request)?;
     let share = recipe.data.validation;
-    if share == 0.0 || validation.is_some() {
-        return Ok(Splits { train, validation: validation.filter(|_| share > 0.0), test });
-    }
-    let (train, held_out) = data::stratified_split(&train, share, recipe.data.split_seed)?;
-    Ok(Splits { train: Arc::new(train), validation: Some(Arc::new(held_out)), test })
+    let (train, validation) = if share == 0.0 || validation.is_some() {
+        (train, validation.filter(|_| share > 0.0))
+    } else {
+        let (train, held_out) = data::stratified_split(&train, share, recipe.data.split_seed)?;
+        (Arc::new(train) as Arc<dyn Dataset>, Some(Arc::new(held_out) as Arc<dyn Dataset>))
+    };
+    let train = match recipe.data.per_class {
+        Some(most) => Arc::new(data::at_most_per_class(&train, most, recipe.data.split_seed)?),
+        None => train,
+    };
+    Ok(Splits { train, validation, test })
 }
 
 /// The weights to begin with, where the recipe names some, and the normalisation that they were trained with.

@@ -5,7 +5,7 @@
 //! their batch normalisation keeps its running statistics. See [`crate::models::Block`] for what a block is.
 
 use crate::error::{Error, Result};
-use crate::models::{Backbone, Network, Parameters, depth_of};
+use crate::models::{Backbone, Parameters, depth_of, freeze};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ impl FinetuneConfig {
     ///
     /// # Errors
     /// Where it has fewer stages than are to be frozen.
-    pub fn freeze(&self, network: Network) -> Result<Network> {
+    pub fn freeze<N: Backbone>(&self, network: N) -> Result<N> {
         let Some(frozen) = self.freeze_stages else { return Ok(network) };
         let (blocks, stages) = (network.blocks(), network.stages().len());
         if frozen > stages {
@@ -62,11 +62,11 @@ impl FinetuneConfig {
         }
         let is_frozen =
             |name: &str| blocks.get(depth_of(&blocks, name)).is_some_and(|block| block.stage <= frozen);
-        Ok(network.freeze(&is_frozen))
+        Ok(freeze(network, &is_frozen))
     }
 
     /// What the learning rate of each parameter is multiplied by; those that are not listed have 1.
-    pub fn rates(&self, network: &Network) -> BTreeMap<String, f64> {
+    pub fn rates<N: Backbone>(&self, network: &N) -> BTreeMap<String, f64> {
         if self.layer_decay == 1.0 && self.backbone_lr_scale == 1.0 {
             return BTreeMap::new();
         }

@@ -5,12 +5,12 @@
 
 use super::history::History;
 use super::step::{Learner, StepReport, share};
-use super::{Experiment, Objective, RunFolder};
+use super::{Experiment, Objective, Probe, RunFolder};
 use crate::data::TrainLoader;
 use crate::error::{Error, Result};
 use crate::eval::{self, Evaluation};
-use crate::models::Network;
 use crate::models::weights::{self, TensorMap};
+use crate::models::{Backbone, Network};
 
 /// Where a training stands, for those who watch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,9 +42,9 @@ impl Observer for () {}
 
 /// What a training leaves.
 #[derive(Debug)]
-pub struct Fitted {
+pub struct Fitted<N = Network> {
     /// The network after the last epoch, on a plain device (averaged weights where averaging is on).
-    pub network: Network,
+    pub network: N,
     /// What was seen on the way.
     pub history: History,
     /// How many numbers the method's heads learned.
@@ -62,9 +62,35 @@ pub fn fit(
     run: Option<&RunFolder>,
     observer: &mut dyn Observer,
 ) -> Result<Fitted> {
+    let learner = Learner::new(experiment, objective)?;
+    learn(learner, experiment, objective, run, observer)
+}
+
+/// The same with a network of one's own, which is on the experiment's device with autodiff; the recipe's student is
+/// [`own`](crate::models::ModelSpec::OWN). Weights are saved under the paths in its module tree.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_own<N: Backbone>(
+    network: N,
+    experiment: &Experiment,
+    objective: &mut Objective,
+    run: Option<&RunFolder>,
+    observer: &mut dyn Observer,
+) -> Result<Fitted<N>> {
+    let learner = Learner::of(network, experiment, objective)?;
+    learn(learner, experiment, objective, run, observer)
+}
+
+fn learn<N: Backbone>(
+    mut learner: Learner<N>,
+    experiment: &Experiment,
+    objective: &mut Objective,
+    run: Option<&RunFolder>,
+    observer: &mut dyn Observer,
+) -> Result<Fitted<N>> {
     let recipe = &experiment.recipe;
     let loader = experiment.loader()?;
-    let mut learner = Learner::new(experiment, objective)?;
     let mut history = History::default();
     if let Some(found) = run.map(|run| run.checkpoints().newest::<History>()).transpose()?.flatten() {
         found.damaged.iter().for_each(|line| observer.notice(&format!("{line}; using the one before it")));
@@ -79,20 +105,20 @@ pub fn fit(
     if let Some(run) = run {
         let note =
             format!("{}, seed {}, last epoch ({})", objective.name(), recipe.seed, recipe.train.epochs);
-        run.save_last(&weights::snapshot(&network), &experiment.card(note))?;
+        run.save_last(&weights::snapshot(&network), experiment.card(note).as_ref())?;
     }
     Ok(Fitted { network, history, head_parameters: learner.head_count() })
 }
 
-fn run_epoch(
-    mut learner: Learner,
+fn run_epoch<N: Backbone>(
+    mut learner: Learner<N>,
     history: &mut History,
     experiment: &Experiment,
     objective: &mut Objective,
     loader: &TrainLoader,
     run: Option<&RunFolder>,
     observer: &mut dyn Observer,
-) -> Result<Learner> {
+) -> Result<Learner<N>> {
     let recipe = &experiment.recipe;
     let train = &recipe.train;
     let (epoch, batches) = (history.epochs.len() as u64, loader.batches_per_epoch());
@@ -100,9 +126,11 @@ fn run_epoch(
         let share = batch as f64 / batches as f64;
         recipe.schedule.lr(recipe.optimizer.lr(), epoch, share, train.epochs)
     };
+    let mut probe = Probe::default();
     for batch in loader.epoch(epoch, history.batches) {
+        let (batch, at) = (batch?, (epoch, history.batches));
         let share = share(history, train.accumulate, batches);
-        let report: StepReport = learner.learn(&batch?, objective, (epoch, history.batches), share)?;
+        let report: StepReport = learner.learn(&batch, objective, at, share)?;
         history.add(&report);
         if history.batches.is_multiple_of(train.accumulate) || history.batches == batches {
             let (updated, norm) = learner.update(rate(history.batches - share), train.clip_norm);
@@ -113,6 +141,9 @@ fn run_epoch(
             if let Some(run) = run.filter(|_| due && history.batches < batches) {
                 run.checkpoints().save(history.steps, &*history, &learner.snapshot())?;
             }
+        }
+        if history.batches == batches {
+            (learner, probe) = learner.probe(&batch, epoch, train.gradient_norms)?;
         }
         observer.progress(progress(history, loader, train.epochs));
     }
@@ -125,12 +156,12 @@ fn run_epoch(
             epoch + 1
         )));
     }
-    let better = history.finish_epoch(rate(batches - 1), validation);
+    let better = history.finish_epoch(rate(batches - 1), validation, probe);
     if let Some(run) = run {
         if better {
             let note =
                 format!("{}, seed {}, best epoch {} on validation", objective.name(), recipe.seed, epoch + 1);
-            run.save_best(&tensors, &experiment.card(note))?;
+            run.save_best(&tensors, experiment.card(note).as_ref())?;
         }
         run.save_metrics(&history.epochs)?;
         run.checkpoints().save(history.steps, &*history, &learner.snapshot())?;
@@ -139,7 +170,7 @@ fn run_epoch(
     Ok(learner)
 }
 
-fn validate(experiment: &Experiment, network: &Network) -> Result<Option<Evaluation>> {
+fn validate<N: Backbone>(experiment: &Experiment, network: &N) -> Result<Option<Evaluation>> {
     let evaluate = |dataset| {
         eval::evaluate(network, dataset, &experiment.normalization, &experiment.device, &mut |_| {})
     };

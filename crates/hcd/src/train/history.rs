@@ -1,5 +1,6 @@
 //! What a training has seen so far: sums of the running epoch, records of the finished ones, the best.
 
+use super::Probe;
 use super::step::StepReport;
 use crate::eval::Evaluation;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct EpochRecord {
     pub gradient_norm: Option<f64>,
     /// On the held-out part, where there is one.
     pub validation: Option<Evaluation>,
+    /// What its last batch showed of what happens inside.
+    #[serde(default, skip_serializing_if = "Probe::is_empty")]
+    pub probe: Probe,
 }
 
 /// The epoch that did best on the held-out part; the earliest of equals.
@@ -99,7 +103,7 @@ impl History {
     }
 
     /// Closes the running epoch. Says whether it is the best so far.
-    pub(super) fn finish_epoch(&mut self, lr: f64, validation: Option<Evaluation>) -> bool {
+    pub(super) fn finish_epoch(&mut self, lr: f64, validation: Option<Evaluation>, probe: Probe) -> bool {
         let sums = std::mem::take(&mut self.sums);
         let batches = sums.batches.max(1) as f64;
         let mean = |term: TermRecord| TermRecord {
@@ -117,6 +121,7 @@ impl History {
             terms: sums.terms.into_iter().map(mean).collect(),
             gradient_norm: (sums.norms > 0).then(|| sums.norm / sums.norms as f64),
             validation,
+            probe,
         });
         self.batches = 0;
         let Some(top1) = top1 else { return false };

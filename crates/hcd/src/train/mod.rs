@@ -11,6 +11,7 @@ mod fit;
 mod history;
 mod optimizer;
 mod preflight;
+mod probe;
 mod run;
 mod schedule;
 mod step;
@@ -19,18 +20,19 @@ pub use ask::ask;
 pub use ema::Ema;
 pub use experiment::{Experiment, Initial};
 pub use finetune::FinetuneConfig;
-pub use fit::{Fitted, Observer, Progress, fit};
+pub use fit::{Fitted, Observer, Progress, fit, fit_own};
 pub use history::{Best, EpochRecord, History, TermRecord};
 pub use optimizer::{GradientMap, Optimizer, OptimizerConfig, clip_global_norm};
 pub use preflight::{
     inspect_folder, inspect_precision, inspect_room, inspect_space, inspect_start, inspect_teacher,
     inspect_writable,
 };
+pub use probe::{Probe, StageCosines, TermGradient};
 pub use run::{About, RunFolder};
 pub use schedule::{Per, ScheduleConfig};
 pub use step::{Learner, StepReport};
 
-use crate::methods::MethodConfig;
+use crate::methods::Design;
 use crate::teacher::Teacher;
 
 /// What a network learns from. A distillation without a teacher cannot be written.
@@ -42,11 +44,11 @@ pub enum Objective<'a> {
         /// The frozen expert.
         teacher: &'a mut dyn Teacher,
         /// How it teaches.
-        method: &'a MethodConfig,
+        method: &'a dyn Design,
     },
 }
 
-impl Objective<'_> {
+impl<'a> Objective<'a> {
     /// The method's name, "scratch" where there is none.
     pub fn name(&self) -> &'static str {
         match self {

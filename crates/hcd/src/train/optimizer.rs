@@ -9,7 +9,6 @@
 use crate::models::Parameters;
 use crate::models::weights::{HostTensor, TensorMap};
 use crate::ops::update::{self, AdamW, Sgd};
-use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -161,7 +160,7 @@ impl Optimizer {
 
     /// Moves the parameters of `module` along `gradients`, both named with `prefix` before, each at its own rate:
     /// that of its name in `rates`, or 1, times `lr`.
-    pub fn apply<M: Module>(
+    pub fn apply<M: Parameters>(
         &mut self,
         prefix: &str,
         module: M,

@@ -13,7 +13,6 @@ use super::checkpoint::Checkpoints;
 use super::history::EpochRecord;
 use super::{Experiment, History};
 use crate::config::{self, Recipe, Resolved};
-use crate::data;
 use crate::error::{Error, Result};
 use crate::export::{self, Card};
 use crate::files;
@@ -37,6 +36,9 @@ pub struct About {
     /// Of the weights that the student began with, where they were not drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<String>,
+    /// Names of the classes.
+    #[serde(default)]
+    pub classes: Vec<String>,
 }
 
 /// The folder of one training.
@@ -92,10 +94,7 @@ impl RunFolder {
     /// # Errors
     /// Where the data differ.
     pub fn check_same(&self, experiment: &Experiment) -> Result<Vec<String>> {
-        let path = self.path.join(ABOUT);
-        let began: About = serde_json::from_str(&files::read_text(&path)?)
-            .map_err(|e| Error::Run(format!("{}: not as written ({e})", path.display())))?;
-        let now = about(experiment)?;
+        let (began, now) = (self.about()?, about(experiment)?);
         if began.data != now.data {
             return Err(Error::Run(format!(
                 "{}: the training data at {} are not those that the run began with",
@@ -123,6 +122,16 @@ impl RunFolder {
             ));
         }
         Ok(notes)
+    }
+
+    /// What it was started with.
+    ///
+    /// # Errors
+    /// Where that is missing or damaged.
+    pub fn about(&self) -> Result<About> {
+        let path = self.path.join(ABOUT);
+        serde_json::from_str(&files::read_text(&path)?)
+            .map_err(|e| Error::Run(format!("{}: not as written ({e})", path.display())))
     }
 
     /// Where it is.
@@ -181,12 +190,12 @@ impl RunFolder {
         files::write(&path, text.as_bytes())
     }
 
-    pub(super) fn save_last(&self, tensors: &TensorMap, card: &Card) -> Result<()> {
-        export::save(&self.last(), tensors, Precision::F32, card)
+    pub(super) fn save_last(&self, tensors: &TensorMap, card: Option<&Card>) -> Result<()> {
+        save(&self.last(), tensors, card)
     }
 
-    pub(super) fn save_best(&self, tensors: &TensorMap, card: &Card) -> Result<()> {
-        export::save(&self.best(), tensors, Precision::F32, card)
+    pub(super) fn save_best(&self, tensors: &TensorMap, card: Option<&Card>) -> Result<()> {
+        save(&self.best(), tensors, card)
     }
 
     /// Where the run stands by its newest checkpoint.
@@ -195,6 +204,13 @@ impl RunFolder {
     /// Where every checkpoint is damaged.
     pub fn history(&self) -> Result<Option<History>> {
         Ok(self.checkpoints().newest::<History>()?.map(|found| found.state))
+    }
+}
+
+fn save(path: &Path, tensors: &TensorMap, card: Option<&Card>) -> Result<()> {
+    match card {
+        Some(card) => export::save(path, tensors, Precision::F32, card),
+        None => weights::write(path, tensors, Precision::F32, &()),
     }
 }
 
@@ -228,7 +244,8 @@ fn about(experiment: &Experiment) -> Result<About> {
     Ok(About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         threads: rayon::current_num_threads(),
-        data: data::fingerprint(experiment.train.as_ref())?,
+        data: experiment.fingerprint()?.to_owned(),
         initial: experiment.initial.as_ref().map(|initial| weights::fingerprint(&initial.tensors)),
+        classes: experiment.classes().to_vec(),
     })
 }

@@ -7,12 +7,12 @@ use crate::data::{HostBatch, ViewPolicy};
 use crate::error::{Error, Result};
 use crate::eval::count_correct;
 use crate::hcd::HeadShape;
-use crate::methods::{Distiller, Method, Pair, Sample, Seen, Targets, supervised_terms, total};
+use crate::methods::{Distiller, Pair, Sample, Seen, Targets, Term, supervised_terms, total};
 use crate::models::weights::{self, TensorMap};
-use crate::models::{Backbone, Network, Parameters, Pass};
+use crate::models::{Backbone, ModelSpec, Network, Parameters, Pass};
 use crate::ops::{Precision, with_precision};
-use crate::rng;
-use burn::module::Module;
+use crate::rng::{self, Stream};
+use crate::teacher::TeacherOutput;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -29,17 +29,19 @@ pub struct StepReport {
     pub terms: Vec<TermRecord>,
 }
 
-/// Everything that changes while learning.
-pub struct Learner {
-    network: Network,
-    distiller: Option<Distiller>,
+/// Everything that changes while learning: a network of the zoo, or one of a program's own.
+pub struct Learner<N = Network> {
+    pub(super) network: N,
+    pub(super) distiller: Option<Distiller>,
+    /// What the teacher said about the last batch, on a plain device.
+    pub(super) answer: Option<TeacherOutput>,
     optimizer: Optimizer,
     ema: Option<Ema>,
     gradients: GradientMap,
-    seed: u64,
+    pub(super) seed: u64,
     classes: usize,
     smoothing: f64,
-    precision: Precision,
+    pub(super) precision: Precision,
     views: ViewPolicy,
     finetune: FinetuneConfig,
     /// What the student's learning rates are multiplied by, where not by 1.
@@ -51,16 +53,32 @@ impl Learner {
     /// The network and the method's heads with their initial weights.
     ///
     /// # Errors
-    /// Where the method does not suit the student.
+    /// Where the method does not suit the student, or the recipe names none of the zoo's.
     pub fn new(experiment: &Experiment, objective: &Objective) -> Result<Self> {
-        let recipe = &experiment.recipe;
-        let device = experiment.device.clone().autodiff();
-        let drawn = Network::new(&experiment.model, recipe.seed, &device);
+        let Some(model) = &experiment.model else {
+            let own = ModelSpec::OWN;
+            return Err(Error::Recipe(format!(
+                "student `{own}` is brought by a program, with train::fit_own"
+            )));
+        };
+        let drawn = Network::new(model, experiment.recipe.seed, &experiment.device.clone().autodiff());
         let begun = match &experiment.initial {
             Some(initial) => weights::restore(drawn, &initial.tensors, "student.weights")?,
             None => drawn,
         };
-        let network = recipe.finetune.freeze(begun)?;
+        Self::of(begun, experiment, objective)
+    }
+}
+
+impl<N: Backbone> Learner<N> {
+    /// A network, which is on the experiment's device with autodiff, and the method's heads with their initial weights.
+    ///
+    /// # Errors
+    /// Where the method does not suit the student.
+    pub fn of(network: N, experiment: &Experiment, objective: &Objective) -> Result<Self> {
+        let recipe = &experiment.recipe;
+        let device = experiment.device.clone().autodiff();
+        let network = recipe.finetune.freeze(network)?;
         let classes = experiment.classes().len();
         let distiller = match objective {
             Objective::Supervised => None,
@@ -76,7 +94,7 @@ impl Learner {
                 let samples: Vec<Sample> = (0..train.len()).map(sample).collect();
                 let teacher_stages = teacher.stages();
                 let pair = Pair { shape, teacher_stages: teacher_stages.as_deref(), samples: &samples };
-                Some(Distiller::new(method, &pair, recipe.seed, &device)?)
+                Some(Distiller::new(*method, &pair, recipe.seed, &device)?)
             }
         };
         Ok(Self {
@@ -92,6 +110,7 @@ impl Learner {
             rates: recipe.finetune.rates(&network),
             network,
             distiller,
+            answer: None,
             device,
         })
     }
@@ -121,29 +140,9 @@ impl Learner {
         share: usize,
     ) -> Result<StepReport> {
         let (epoch, index) = at;
-        let data = TensorData::new(batch.pixels.clone(), batch.shape);
-        let images = Tensor::<4>::from_data(data, &self.device); // (B, C, H, W)
-        let targets = match batch.soft_labels(self.classes) {
-            None => Targets::from_labels(&batch.labels, self.classes, self.smoothing, &self.device)?,
-            Some(rows) => {
-                let rows = TensorData::new(rows, [batch.labels.len(), self.classes]);
-                Targets::from_soft(Tensor::from_data(rows, &self.device), self.smoothing) // (B, K)
-            }
-        };
         let mut stream = rng::stream(self.seed, "forward", &[epoch, index as u64]);
-        let features = match self.finetune.freeze_norm {
-            true => self.network.forward(images, &mut Pass::TrainFrozenNorm(&mut stream)),
-            false => self.network.forward(images, &mut Pass::Train(&mut stream)),
-        };
-        let mut pass = Pass::Train(&mut stream);
-        let terms = match (objective, &self.distiller) {
-            (Objective::Distilled { teacher, .. }, Some(distiller)) => {
-                let answer = ask(*teacher, batch, &self.views, self.seed, at, distiller.needs_stages())?;
-                let (teacher, ids) = (&answer.on_autodiff(), &batch.ids);
-                distiller.terms(Seen { student: &features, teacher, targets: &targets, ids }, &mut pass)
-            }
-            _ => supervised_terms(features.logits.clone(), &targets),
-        };
+        self.answer = self.asked(batch, objective, at)?;
+        let (logits, terms) = self.forward(batch, &mut stream)?;
         let records: Vec<TermRecord> = terms
             .iter()
             .map(|term| {
@@ -159,11 +158,63 @@ impl Learner {
                 index + 1
             )));
         }
-        let correct = count_correct(features.logits, &batch.labels);
+        let correct = count_correct(logits, &batch.labels);
         if let Some(total) = total(&terms) {
             self.take_gradients(total, share);
         }
         Ok(StepReport { images: batch.labels.len(), correct, loss, terms: records })
+    }
+
+    /// What the teacher says about batch `at`, where there is one.
+    ///
+    /// # Errors
+    /// Where it cannot answer.
+    fn asked(
+        &self,
+        batch: &HostBatch,
+        objective: &mut Objective,
+        at: (u64, usize),
+    ) -> Result<Option<TeacherOutput>> {
+        match (objective, &self.distiller) {
+            (Objective::Distilled { teacher, .. }, Some(distiller)) => {
+                ask(*teacher, batch, &self.views, self.seed, at, distiller.needs_stages()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Forward over a batch that the teacher has answered about, all chance drawn from `stream`: the student's logits (B, K)
+    /// and the loss by term.
+    ///
+    /// # Errors
+    /// Where the labels are not for these classes.
+    pub(super) fn forward(&self, batch: &HostBatch, stream: &mut Stream) -> Result<(Tensor<2>, Vec<Term>)> {
+        let targets = self.targets(batch, &self.device)?;
+        let images = images_of(batch, &self.device);
+        let features = match self.finetune.freeze_norm {
+            true => self.network.forward(images, &mut Pass::TrainFrozenNorm(stream)),
+            false => self.network.forward(images, &mut Pass::Train(stream)),
+        };
+        let terms = match (&self.answer, &self.distiller) {
+            (Some(answer), Some(distiller)) => {
+                let (teacher, ids) = (&answer.clone().on_autodiff(), &batch.ids);
+                let seen = Seen { student: &features, teacher, targets: &targets, ids };
+                distiller.terms(seen, &mut Pass::Train(stream))
+            }
+            _ => supervised_terms(features.logits.clone(), &targets),
+        };
+        Ok((features.logits, terms))
+    }
+
+    /// What the labels of a batch say, on `device`.
+    pub(super) fn targets(&self, batch: &HostBatch, device: &Device) -> Result<Targets> {
+        match batch.soft_labels(self.classes) {
+            None => Targets::from_labels(&batch.labels, self.classes, self.smoothing, device),
+            Some(rows) => {
+                let rows = TensorData::new(rows, [batch.labels.len(), self.classes]);
+                Ok(Targets::from_soft(Tensor::from_data(rows, device), self.smoothing)) // (B, K)
+            }
+        }
     }
 
     fn take_gradients(&mut self, total: Tensor<1>, share: usize) {
@@ -201,7 +252,7 @@ impl Learner {
     }
 
     /// The network as it is evaluated and exported: on a plain device, averaged where averaging is on.
-    pub fn exported(&self) -> Network {
+    pub fn exported(&self) -> N {
         let network = self.network.valid();
         match &self.ema {
             Some(ema) => ema.applied(network),
@@ -252,6 +303,11 @@ impl Learner {
         }
         Ok(self)
     }
+}
+
+/// The images of a batch on `device`: (B, C, H, W).
+pub(super) fn images_of(batch: &HostBatch, device: &Device) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(batch.pixels.clone(), batch.shape), device)
 }
 
 /// Gradient accumulation: how many batches share an optimiser step, the last of an epoch sharing what is left.

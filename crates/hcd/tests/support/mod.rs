@@ -4,7 +4,7 @@
 
 use hcd::burn::tensor::Device;
 use hcd::config::{self, Resolved};
-use hcd::data::{Dataset, HostBatch, ImageShape, Memory, Normalization};
+use hcd::data::{Dataset, HostBatch, ImageShape, Memory, Splits};
 use hcd::export::{Card, Loaded};
 use hcd::methods::MethodConfig;
 use hcd::models::Network;
@@ -74,18 +74,9 @@ pub fn resolve(student: &str, rest: &str) -> Resolved {
 
 /// The experiment of a recipe on `train`; what it validates on is easy to get right.
 pub fn experiment_on(train: Arc<dyn Dataset>, resolved: &Resolved) -> Experiment {
-    let recipe = resolved.recipe.clone();
-    let held_out = (recipe.data.validation > 0.0).then(|| images(6, 1000));
-    Experiment {
-        model: recipe.student.resolve(1, SIDE, CLASSES).unwrap(),
-        normalization: Normalization::of(train.as_ref()).unwrap(),
-        train,
-        validation: held_out,
-        test: images(4, 2000),
-        initial: None,
-        device: Device::flex(),
-        recipe,
-    }
+    let held_out = (resolved.recipe.data.validation > 0.0).then(|| images(6, 1000));
+    let data = Splits { train, validation: held_out, test: images(4, 2000) };
+    Experiment::on(&resolved.recipe, data, &Device::flex()).unwrap()
 }
 
 /// The experiment of a recipe on 16 images of each class.
@@ -132,7 +123,7 @@ fn train_expert() -> (TensorMap, Card) {
     let fitted = fit(&lesson, &mut Objective::Supervised, None, &mut ()).unwrap();
     let last = fitted.history.epochs.last().unwrap().validation.clone().unwrap();
     assert!(last.top1 > 90.0, "the expert has {} %", last.top1);
-    (weights::snapshot(&fitted.network), lesson.card("an expert".to_owned()))
+    (weights::snapshot(&fitted.network), lesson.card("an expert".to_owned()).unwrap())
 }
 
 /// A copy of a loaded network.

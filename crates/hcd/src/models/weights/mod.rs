@@ -27,7 +27,6 @@ use super::params::Parameters;
 use crate::error::{Error, Result};
 use crate::files;
 use ::safetensors::Dtype;
-use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use half::f16;
 use safetensors::Stored;
@@ -49,7 +48,7 @@ pub enum Precision {
 }
 
 /// Copies a module's tensors to the host.
-pub fn snapshot<M: Module>(module: &M) -> TensorMap {
+pub fn snapshot<M: Parameters>(module: &M) -> TensorMap {
     let host = |tensor: super::NamedTensor| {
         let values = tensor.to_vec();
         (tensor.name, HostTensor { shape: tensor.shape, values })
@@ -73,7 +72,7 @@ pub fn fingerprint(tensors: &TensorMap) -> String {
 ///
 /// # Errors
 /// Where names or shapes differ, naming the first of them; `source` says where the tensors came from.
-pub fn restore<M: Module>(module: M, map: &TensorMap, source: &str) -> Result<M> {
+pub fn restore<M: Parameters>(module: M, map: &TensorMap, source: &str) -> Result<M> {
     let problems = import::differences(&module.named(), map);
     match problems.is_empty() {
         true => Ok(assign(module, map)),
@@ -85,7 +84,7 @@ pub fn restore<M: Module>(module: M, map: &TensorMap, source: &str) -> Result<M>
 }
 
 /// Gives a module those tensors of `map` that it has; the others keep their values.
-fn assign<M: Module>(module: M, map: &TensorMap) -> M {
+fn assign<M: Parameters>(module: M, map: &TensorMap) -> M {
     module.map_named(&mut |tensor| {
         let Some(found) = map.get(&tensor.name) else { return tensor.value };
         let values = found.values.clone();
