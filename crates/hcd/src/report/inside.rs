@@ -3,8 +3,8 @@
 
 use super::curves::{Chart, Line, curve};
 use super::insight::shaded;
-use super::progress::figure;
-use super::summary::{Method, NONE};
+use super::progress::{Named, figure};
+use super::summary::Method;
 use crate::error::Result;
 use crate::train::{EpochRecord, StageCosines, TermGradient};
 use maud::{Markup, html};
@@ -114,13 +114,16 @@ fn matrix_of(stage: usize, epoch: u64, matrix: &[Vec<f64>]) -> Markup {
 
 /// The size of each term's gradient over training.
 pub(super) fn gradients(methods: &[Method<'_>]) -> Result<Markup> {
-    let mut parts = Vec::new();
-    for method in methods {
-        let names = gradient_names(method);
-        if !names.is_empty() {
-            parts.push(gradients_of(method, &names)?);
-        }
-    }
+    let norms = Named {
+        what: "gradient norms of the terms",
+        unit: "norm of the student's gradient",
+        of: |epoch| &epoch.probe.gradients,
+        name: |found: &TermGradient| &found.name,
+        drawn: |found| found.student,
+        columns: [("Student", |found| found.student), ("Heads", |found| found.heads)],
+        fewest: 1,
+    };
+    let parts = norms.of_all(methods)?;
     Ok(html! {
         @if !parts.is_empty() { section {
             h2 { "Gradients by term" }
@@ -130,57 +133,5 @@ pub(super) fn gradients(methods: &[Method<'_>]) -> Result<Markup> {
             }
             div.charts { @for part in parts { (part) } }
         } }
-    })
-}
-
-fn gradient_names<'a>(method: &Method<'a>) -> Vec<&'a str> {
-    let mut names: Vec<&str> = Vec::new();
-    for gradient in method.runs.iter().flat_map(|run| &run.epochs).flat_map(|epoch| &epoch.probe.gradients) {
-        if !names.contains(&gradient.name.as_str()) {
-            names.push(&gradient.name);
-        }
-    }
-    names
-}
-
-fn gradients_of(method: &Method<'_>, names: &[&str]) -> Result<Markup> {
-    let points = |name: &str, part: fn(&TermGradient) -> f64| {
-        curve(method, |epoch| epoch.probe.gradients.iter().find(|found| found.name == name).map(part))
-    };
-    let last = |name: &str, part| {
-        points(name, part).last().map_or(NONE.into(), |point| format!("{:.4}", point.mean))
-    };
-    let lines: Vec<Line> = names
-        .iter()
-        .enumerate()
-        .map(|(colour, name)| Line {
-            name: (*name).into(),
-            colour,
-            points: points(name, |found| found.student),
-        })
-        .filter(|line| !line.points.is_empty())
-        .collect();
-    let chart = Chart {
-        title: format!("gradient norms of the terms of {}", method.name),
-        unit: "norm of the student's gradient",
-        lines,
-        across: None,
-    };
-    Ok(html! {
-        div {
-            (figure(method.name, chart)?)
-            div.wide { table {
-                thead { tr {
-                    th scope="col" { "Term at the last epoch" }
-                    th scope="col" { "Student" }
-                    th scope="col" { "Heads" }
-                } }
-                tbody { @for name in names { tr {
-                    th scope="row" { (name) }
-                    td { (last(name, |found| found.student)) }
-                    td { (last(name, |found| found.heads)) }
-                } } }
-            } }
-        }
     })
 }

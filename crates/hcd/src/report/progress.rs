@@ -1,7 +1,7 @@
 //! The part of a page that tells how training went: curves, loss terms, accuracy by class.
 
 use super::Entry;
-use super::curves::{Chart, Line, PALETTE, curve, dashed, draw};
+use super::curves::{Chart, Line, PALETTE, Point, curve, dashed, draw};
 use super::summary::{Method, NONE};
 use crate::error::Result;
 use crate::eval::Evaluation;
@@ -94,26 +94,18 @@ fn key(line: &Line) -> String {
     format!("key k{}{dashed}", line.colour % PALETTE.len())
 }
 
-/// Names of the loss terms of `method`, in the order in which they are added.
-fn term_names<'a>(method: &Method<'a>) -> Vec<&'a str> {
-    let mut names = Vec::new();
-    for term in method.runs.iter().flat_map(|run| &run.epochs).flat_map(|epoch| &epoch.terms) {
-        if !names.contains(&term.name.as_str()) {
-            names.push(&term.name);
-        }
-    }
-    names
-}
-
 /// What each loss term came to, for methods that have several.
 pub(super) fn terms(methods: &[Method<'_>]) -> Result<Markup> {
-    let mut parts = Vec::new();
-    for method in methods {
-        let names = term_names(method);
-        if names.len() > 1 {
-            parts.push(terms_of(method, &names)?);
-        }
-    }
+    let weighted = Named {
+        what: "weighted loss terms",
+        unit: "weighted value (nats)",
+        of: |epoch| &epoch.terms,
+        name: |term: &TermRecord| &term.name,
+        drawn: |term| term.weighted,
+        columns: [("Raw", |term| term.raw), ("Weighted", |term| term.weighted)],
+        fewest: 2,
+    };
+    let parts = weighted.of_all(methods)?;
     Ok(html! {
         @if !parts.is_empty() {
             section {
@@ -125,45 +117,88 @@ pub(super) fn terms(methods: &[Method<'_>]) -> Result<Markup> {
     })
 }
 
-fn terms_of(method: &Method<'_>, names: &[&str]) -> Result<Markup> {
-    let value = |epoch: &EpochRecord, name: &str, part: fn(&TermRecord) -> f64| {
-        epoch.terms.iter().find(|term| term.name == name).map(part)
-    };
-    let points = |name: &str, part| curve(method, |epoch| value(epoch, name, part));
-    let last = |name: &str, part| {
-        points(name, part).last().map_or(NONE.into(), |point| format!("{:.4}", point.mean))
-    };
-    let lines: Vec<_> = names
-        .iter()
-        .enumerate()
-        .map(|(colour, name)| Line {
+/// A heading, and the figure below it.
+type Column<T> = (&'static str, fn(&T) -> f64);
+
+/// Figures that every epoch has under several names, one a loss term.
+pub(super) struct Named<T> {
+    /// What they are, for those who cannot see the chart.
+    pub what: &'static str,
+    /// Unit of what is drawn.
+    pub unit: &'static str,
+    /// Those of an epoch.
+    pub of: fn(&EpochRecord) -> &[T],
+    /// The name of one.
+    pub name: fn(&T) -> &str,
+    /// What of it is drawn by epoch.
+    pub drawn: fn(&T) -> f64,
+    /// What of it is told of the last epoch, under headings.
+    pub columns: [Column<T>; 2],
+    /// Methods with fewer names are left out.
+    pub fewest: usize,
+}
+
+impl<T: 'static> Named<T> {
+    /// A chart and a table for each method that has enough of them.
+    pub fn of_all(&self, methods: &[Method<'_>]) -> Result<Vec<Markup>> {
+        let mut parts = Vec::new();
+        for method in methods {
+            let names = self.names(method);
+            if names.len() >= self.fewest {
+                parts.push(self.part(method, &names)?);
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Their names, in the order in which they appear.
+    fn names<'a>(&self, method: &Method<'a>) -> Vec<&'a str> {
+        let mut names = Vec::new();
+        for found in method.runs.iter().flat_map(|run| &run.epochs).flat_map(self.of) {
+            let name = (self.name)(found);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn points(&self, method: &Method<'_>, name: &str, figure: fn(&T) -> f64) -> Vec<Point> {
+        curve(method, |epoch| (self.of)(epoch).iter().find(|found| (self.name)(found) == name).map(figure))
+    }
+
+    fn part(&self, method: &Method<'_>, names: &[&str]) -> Result<Markup> {
+        let last = |name: &str, figure| {
+            let points = self.points(method, name, figure);
+            points.last().map_or(NONE.into(), |point| format!("{:.4}", point.mean))
+        };
+        let line = |(colour, name): (usize, &&str)| Line {
             name: (*name).into(),
             colour,
-            points: points(name, |term| term.weighted),
-        })
-        .filter(|line| !line.points.is_empty())
-        .collect();
-    if lines.is_empty() {
-        return Ok(html! {});
-    }
-    let title = format!("weighted loss terms of {}", method.name);
-    Ok(html! {
-        div {
-            (figure(method.name, Chart { title, unit: "weighted value (nats)", lines, across: None })?)
-            div.wide { table {
-                thead { tr {
-                    th scope="col" { "Term at the last epoch" }
-                    th scope="col" { "Raw" }
-                    th scope="col" { "Weighted" }
-                } }
-                tbody { @for name in names { tr {
-                    th scope="row" { (name) }
-                    td { (last(name, |term| term.raw)) }
-                    td { (last(name, |term| term.weighted)) }
-                } } }
-            } }
+            points: self.points(method, name, self.drawn),
+        };
+        let lines: Vec<_> =
+            names.iter().enumerate().map(line).filter(|line| !line.points.is_empty()).collect();
+        if lines.is_empty() {
+            return Ok(html! {});
         }
-    })
+        let title = format!("{} of {}", self.what, method.name);
+        Ok(html! {
+            div {
+                (figure(method.name, Chart { title, unit: self.unit, lines, across: None })?)
+                div.wide { table {
+                    thead { tr {
+                        th scope="col" { "Term at the last epoch" }
+                        @for (heading, _) in &self.columns { th scope="col" { (heading) } }
+                    } }
+                    tbody { @for name in names { tr {
+                        th scope="row" { (name) }
+                        @for &(_, figure) in &self.columns { td { (last(name, figure)) } }
+                    } } }
+                } }
+            }
+        })
+    }
 }
 
 /// Mean accuracy over runs in each class at the last epoch; none where there is no validation data.
