@@ -5,7 +5,7 @@ use crate::progress::TrainingBar;
 use hcd::config::Resolved;
 use hcd::eval::{self, Reference, Split};
 use hcd::export;
-use hcd::files;
+use hcd::files::{self, Hold};
 use hcd::models::{Network, Parameters};
 use hcd::report::{ChosenEpoch, Entry, Outcome};
 use hcd::train::{Experiment, Fitted, Objective, Observer, RunFolder, fit, inspect_space, inspect_start};
@@ -47,8 +47,19 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> hcd::Result<T> {
         .map_err(|e| hcd::Error::Run(format!("{}: not as written ({e})", path.display())))
 }
 
+/// How it stands with a training.
+pub enum Standing {
+    /// It was finished before.
+    Finished(Box<Entry>),
+    /// It is to be begun or gone on with, by this process alone.
+    Ours(Hold),
+    /// Another process is at it.
+    Theirs,
+}
+
 /// A training that has come to its end.
 pub struct Trained {
+    _hold: Hold,
     run: RunFolder,
     fitted: Fitted,
     seconds: f64,
@@ -77,8 +88,20 @@ impl Cell<'_> {
         Ok(files::hash(self.resolved.to_toml()?.as_bytes()))
     }
 
+    /// Whether it was finished before, and whose it is if not. Looks whether it can begin before its folder is made.
+    pub fn standing(&self, objective: &Objective) -> anyhow::Result<Standing> {
+        if let Some(entry) = self.finished()? {
+            return Ok(Standing::Finished(Box::new(entry)));
+        }
+        let learned = inspect_start(self.experiment, objective)?;
+        inspect_space(self.folder, learned)?;
+        let Some(hold) = Hold::of(self.folder)? else { return Ok(Standing::Theirs) };
+        // Another process may have come to its end just now.
+        Ok(self.finished()?.map_or(Standing::Ours(hold), |entry| Standing::Finished(Box::new(entry))))
+    }
+
     /// The result, where this very recipe was finished before.
-    pub fn finished(&self) -> anyhow::Result<Option<Entry>> {
+    fn finished(&self) -> anyhow::Result<Option<Entry>> {
         if !is_finished(self.folder) {
             return Ok(None);
         }
@@ -108,9 +131,7 @@ impl Cell<'_> {
     }
 
     /// Begins the run, or goes on with the one in the folder, to the end of its training.
-    pub fn train(&self, objective: &mut Objective) -> anyhow::Result<Trained> {
-        let learned = inspect_start(self.experiment, objective)?;
-        inspect_space(self.folder, learned)?;
+    pub fn train(&self, hold: Hold, objective: &mut Objective) -> anyhow::Result<Trained> {
         let run = if RunFolder::exists(self.folder) {
             let (run, recipe) = RunFolder::open(self.folder)?;
             if recipe != self.resolved.recipe {
@@ -129,13 +150,13 @@ impl Cell<'_> {
         let fitted = fit(self.experiment, objective, Some(&run), &mut watch)?;
         let peak_mib = watch.peak_mib();
         let seconds = watch.finish();
-        Ok(Trained { run, fitted, seconds, peak_mib })
+        Ok(Trained { _hold: hold, run, fitted, seconds, peak_mib })
     }
 
     /// Looks at the images of the split, once: with the last epoch's weights, beside what the teacher said of them, and with
     /// the chosen one's.
     pub fn judge(&self, trained: Trained, teacher: Option<&Reference>) -> anyhow::Result<Entry> {
-        let Trained { run, fitted, seconds, peak_mib } = trained;
+        let Trained { _hold, run, fitted, seconds, peak_mib } = trained;
         let Experiment { normalization, device, .. } = self.experiment;
         let images = self.experiment.images(self.split)?;
         let measure = |network: &Network| eval::evaluate(network, images, normalization, device, &mut |_| {});

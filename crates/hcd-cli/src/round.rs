@@ -1,6 +1,6 @@
 //! All methods of a comparison under one seed: same initial weights, same views, and the teacher asked once.
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Standing};
 use crate::{output, progress, publish, session};
 use hcd::config::{Lesson, Resolved};
 use hcd::eval::{Reference, Split};
@@ -120,7 +120,7 @@ impl<'a> Round<'a> {
     }
 
     /// Begins the folder, and tells which methods are left out.
-    pub fn begin(&self) -> anyhow::Result<()> {
+    fn begin(&self) -> anyhow::Result<()> {
         self.left_out.iter().for_each(|note| output::note(note));
         begin(&self.folder, self.resolved)
     }
@@ -139,16 +139,14 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Runs every method with `seed`; a finished cell is read, an interrupted one goes on.
-    pub fn run(&mut self, seed: u64) -> anyhow::Result<Vec<Entry>> {
+    /// Runs every method with `seed`; a finished cell is read, an interrupted one goes on. None where other processes are still
+    /// at some of them.
+    fn run(&mut self, seed: u64) -> anyhow::Result<Option<Vec<Entry>>> {
         let mut resolved = self.resolved.clone();
         resolved.recipe.seed = seed;
         resolved.recipe.compare = None;
         let experiment = self.experiment.under(&resolved.recipe)?;
-        if let Some(Expert { answers: Answers::Memory(recorded), .. }) = &mut self.expert {
-            recorded.clear();
-        }
-        let mut entries = Vec::new();
+        let (mut entries, mut whole) = (Vec::new(), true);
         for lesson in &self.methods.clone() {
             resolved.recipe.method = lesson.method.clone();
             // A recipe with a teacher is one with a method.
@@ -163,17 +161,19 @@ impl<'a> Round<'a> {
                 split: self.split,
                 pair: self.pair,
             };
-            if let Some(entry) = cell.finished()? {
-                entries.push(entry);
-                continue;
+            match cell.standing(&self.objective(lesson))? {
+                Standing::Finished(entry) => entries.push(*entry),
+                Standing::Theirs => whole = false,
+                Standing::Ours(hold) => {
+                    if let Some(expert) = self.expert.as_mut().filter(|_| lesson.method.is_some()) {
+                        expert.prepare(&experiment)?;
+                    }
+                    let trained = cell.train(hold, &mut self.objective(lesson))?;
+                    entries.push(cell.judge(trained, self.reference()?)?);
+                }
             }
-            if let Some(expert) = self.expert.as_mut().filter(|_| lesson.method.is_some()) {
-                expert.prepare(&experiment)?;
-            }
-            let trained = cell.train(&mut self.objective(lesson))?;
-            entries.push(cell.judge(trained, self.reference()?)?);
         }
-        Ok(entries)
+        Ok(whole.then_some(entries))
     }
 
     /// What the teacher says of the images of the split, where it is there to be asked; it is asked once.
@@ -196,6 +196,33 @@ impl<'a> Round<'a> {
         let before = publish::teacher(&self.folder).and_then(|line| line.seconds);
         let seconds = expert.seconds.map_or(before, |now| Some(now + before.unwrap_or(0.0)));
         Ok(Some(TeacherLine { name: card.model.clone(), top1, parameters: network.learned_count(), seconds }))
+    }
+}
+
+/// Begins all rounds and runs each with all seeds; gives the trainings of each. Cells that other processes are at are waited
+/// for, and taken over where those give up.
+pub fn run_all(rounds: &mut [Round], seeds: &[u64]) -> anyhow::Result<Vec<Vec<Entry>>> {
+    rounds.iter().try_for_each(Round::begin)?;
+    let mut done = vec![vec![Vec::new(); seeds.len()]; rounds.len()];
+    let mut left: Vec<(usize, usize)> =
+        (0..rounds.len()).flat_map(|round| (0..seeds.len()).map(move |seed| (round, seed))).collect();
+    let mut told = false;
+    loop {
+        let mut elsewhere = Vec::new();
+        for (round, seed) in left {
+            match rounds[round].run(seeds[seed])? {
+                Some(entries) => done[round][seed] = entries,
+                None => elsewhere.push((round, seed)),
+            }
+        }
+        if elsewhere.is_empty() {
+            return Ok(done.into_iter().map(|seeds| seeds.concat()).collect());
+        }
+        if !std::mem::replace(&mut told, true) {
+            output::note("note: other processes are at the cells that are left; waiting for them");
+        }
+        left = elsewhere;
+        std::thread::sleep(session::WAIT);
     }
 }
 
@@ -239,6 +266,7 @@ impl Expert {
             Answers::Files(cached) => session::fill(experiment, cached)?,
             Answers::Given(_) => {}
             Answers::Memory(recorded) => {
+                recorded.clear();
                 let batches = loader.batches_per_epoch() as u64 * epochs;
                 if !recorded.has_room_for(batches as usize * recipe.train.batch_size) {
                     return Ok(());

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// How long a process waits until it looks again at what another one fills.
-const WAIT: Duration = Duration::from_millis(500);
+/// How long a process waits until it looks again at what another one does.
+pub const WAIT: Duration = Duration::from_millis(500);
 
 /// More threads than any machine that this is for; starting them would take minutes.
 const MOST_THREADS: usize = 1024;

@@ -1,6 +1,7 @@
 //! Files that are whole or absent: written beside their name, flushed, and renamed.
 
 use crate::error::{Error, Result};
+use std::fs::{File, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -150,6 +151,32 @@ pub fn remove_unfinished(folder: &Path) -> Result<()> {
     let unfinished =
         |path: &PathBuf| path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy()));
     list(folder)?.iter().filter(|path| unfinished(path)).try_for_each(|path| remove(path))
+}
+
+/// Locks an open file, unless another process has locked it. Gives whether this one may write; where the file system knows
+/// no locks, everyone may.
+pub(crate) fn lock(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// A folder that one process alone works in, until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Hold {
+    /// Locked where the system locks folders.
+    _folder: Option<File>,
+}
+
+impl Hold {
+    /// Takes a folder, which is made where it is not there; none where another process has it. Where folders cannot be
+    /// locked (Windows, some network file systems), everyone gets it.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn of(folder: &Path) -> Result<Option<Self>> {
+        create_folder(folder)?;
+        let opened = File::open(folder).ok();
+        Ok(opened.as_ref().is_none_or(lock).then_some(Self { _folder: opened }))
+    }
 }
 
 /// BLAKE3 of `bytes`, in hex.

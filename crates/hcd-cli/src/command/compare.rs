@@ -60,13 +60,9 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
         )?);
     }
     round::begin(&folder, &resolved)?;
+    let entries = round::run_all(&mut rounds, &seeds)?;
     let mut compared = Vec::new();
-    for (round, pair) in rounds.iter_mut().zip(&pairs) {
-        round.begin()?;
-        let mut entries = Vec::new();
-        for &seed in &seeds {
-            entries.extend(round.run(seed)?);
-        }
+    for ((round, pair), mut entries) in rounds.iter_mut().zip(&pairs).zip(entries) {
         entries.sort_by_key(|entry| methods.iter().position(|lesson| lesson.label == entry.outcome.name));
         let teacher = round.teacher_line()?;
         compared.push(Compared { name: pair.name.clone(), experiment: &pair.experiment, teacher, entries });

@@ -2,7 +2,7 @@
 
 use crate::args::DemoArgs;
 use crate::publish::{self, Compared};
-use crate::round::Round;
+use crate::round::{self, Round};
 use crate::session;
 use hcd::config::{self, Override, Resolved};
 use hcd::train::inspect_folder;
@@ -17,10 +17,9 @@ pub fn run(args: DemoArgs) -> anyhow::Result<()> {
     inspect_folder(&folder)?;
     let experiment = session::prepare(&resolved.recipe)?;
     let methods = resolved.recipe.compare.as_ref().map(|compare| compare.methods.clone()).unwrap_or_default();
-    let mut round = Round::new(&resolved, &experiment, &methods, &folder, None, false)?;
-    round.begin()?;
-    let entries = round.run(resolved.recipe.seed)?;
-    let teacher = round.teacher_line()?;
+    let mut rounds = [Round::new(&resolved, &experiment, &methods, &folder, None, false)?];
+    let entries = round::run_all(&mut rounds, &[resolved.recipe.seed])?.concat();
+    let teacher = rounds[0].teacher_line()?;
     let compared = [Compared { name: None, experiment: &experiment, teacher, entries }];
     publish::comparison("demo", &resolved, &compared, &folder, args.place.json)
 }

@@ -1,7 +1,7 @@
 //! `hcd train`: a network from labels.
 
 use crate::args::{RecipeSource, RunPlace, TrainArgs};
-use crate::cell::Cell;
+use crate::cell::{Cell, Standing};
 use crate::publish;
 use crate::session;
 use hcd::config::{self, Origin, Resolved};
@@ -61,10 +61,17 @@ pub fn finish(
     teacher: Option<&(Network, Card)>,
 ) -> anyhow::Result<()> {
     let cell = Cell { label: objective.name(), resolved, experiment, folder, split: Split::Test, pair: None };
-    let entry = match cell.finished()? {
-        Some(entry) => entry,
-        None => {
-            let trained = cell.train(objective)?;
+    let entry = match cell.standing(objective)? {
+        Standing::Finished(entry) => *entry,
+        Standing::Theirs => {
+            let shown = folder.display();
+            let message = format!(
+                "{shown}: another process is at this run; wait for its end, or begin another with --out"
+            );
+            return Err(hcd::Error::Run(message).into());
+        }
+        Standing::Ours(hold) => {
+            let trained = cell.train(hold, objective)?;
             let ask =
                 |(network, card): &(Network, Card)| session::reference(experiment, cell.split, network, card);
             let reference = teacher.map(ask).transpose()?;

@@ -8,7 +8,7 @@ use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::files;
 use hcd_kernels::mapped::Mapped;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -218,9 +218,9 @@ impl Hold {
     /// Locks a file that is to be filled. Where the file system knows no locks, two processes may both write a row: its
     /// checksum then tells whether it is one of theirs.
     fn of(file: &File) -> Self {
-        match file.try_lock() {
-            Ok(()) | Err(TryLockError::Error(_)) => Hold::Ours,
-            Err(TryLockError::WouldBlock) => Hold::Theirs,
+        match files::lock(file) {
+            true => Hold::Ours,
+            false => Hold::Theirs,
         }
     }
 }
