@@ -22,6 +22,8 @@ def main():
     arguments.add_argument("--model", required=True)
     arguments.add_argument("--classes", type=int, required=True)
     arguments.add_argument("--checkpoint", default="")
+    arguments.add_argument("--mean", type=float, nargs="+", help="what it was trained with, where timm does not know")
+    arguments.add_argument("--std", type=float, nargs="+")
     arguments.add_argument("--batch-size", type=int, default=64)
     arguments = arguments.parse_args()
     files = [path for folder in arguments.views for path in sorted(folder.glob("view-*.safetensors"))]
@@ -30,7 +32,8 @@ def main():
     network = timm.create_model(
         arguments.model, num_classes=arguments.classes, in_chans=channels, checkpoint_path=arguments.checkpoint
     ).eval()
-    normalise = statistics(network.pretrained_cfg, channels)
+    known = network.pretrained_cfg
+    normalise = statistics(arguments.mean or known["mean"], arguments.std or known["std"], channels)
     answers = {"features": [], "logits": [], "ids": [], "views": [], "seeds": []}
     for path in files:
         with safe_open(path, "pt") as file:
@@ -42,12 +45,14 @@ def main():
             answers["ids"].append(ids)
             answers["views"].append(torch.full_like(ids, int(about["view"])))
             answers["seeds"].append(torch.full_like(ids, int(about["seed"])))
-    save_file({name: torch.cat(parts).contiguous() for name, parts in answers.items()}, arguments.answers)
+    tensors = {name: torch.cat(parts).contiguous() for name, parts in answers.items()}
+    # Of which data and views: `hcd` refuses answers about others.
+    save_file(tensors, arguments.answers, metadata={key: about[key] for key in ("data", "policy")})
 
 
-def statistics(config, channels):
+def statistics(mean, std, channels):
     """Pixels from 0 to 1, normalised as the network was trained; grey ones by the mean over colours."""
-    mean, std = (torch.tensor(config[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
     if channels == 1:
         mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
     return lambda images: (images - mean) / std

@@ -232,7 +232,7 @@ pub struct TrainArgs {
     pub place: RunPlace,
     /// Go on with the run in this folder, from its newest whole checkpoint
     #[arg(long, value_name = "RUN", conflicts_with_all = ["recipe", "set", "data", "exif_orientation", "skip_bad", "student", "weights",
-        "teacher", "teacher_model", "cache", "method",
+        "teacher", "teacher_model", "teacher_features", "cache", "method",
         "epochs", "batch_size", "lr", "seed", "out"])]
     pub resume: Option<PathBuf>,
 }

@@ -3,8 +3,9 @@
 use crate::command::compare::Pair;
 use crate::{output, session};
 use hcd::config::Lesson;
-use hcd::data::{Dataset, HostBatch, Subset};
+use hcd::data::{Dataset, HostBatch, Normalization, Subset};
 use hcd::eval;
+use hcd::models::Network;
 use hcd::teacher::{Recorded, Teacher};
 use hcd::train::{Experiment, Learner, Objective, ask};
 use serde_json::json;
@@ -35,24 +36,11 @@ pub fn tell(
 ) -> anyhow::Result<()> {
     let (mut rows, mut teachers) = (Vec::new(), 0.0);
     for pair in pairs {
-        let measured = Measured::new(&pair.experiment, methods)?;
-        teachers += measured.answers * seeds.len() as f64;
-        let mut taught = measured.teacher;
+        let mut measured = Measured::new(&pair.experiment, methods)?;
+        teachers += measured.reference + measured.answers * seeds.len() as f64;
         for lesson in methods {
-            let teacher = taught.as_deref_mut().map(|teacher| teacher as &mut dyn Teacher);
-            match step_seconds(&pair.experiment, lesson, teacher, &measured.batches) {
-                Ok(step) => {
-                    let train = &pair.experiment.recipe.train;
-                    let steps = pair.experiment.loader()?.batches_per_epoch() as f64;
-                    let epoch = steps * step + measured.validation;
-                    rows.push(Row {
-                        pair: pair.name.clone(),
-                        method: lesson.label.clone(),
-                        step_seconds: step,
-                        run_seconds: train.epochs as f64 * epoch + measured.test,
-                        runs: seeds.len(),
-                    });
-                }
+            match measured.run(pair, lesson, seeds.len()) {
+                Ok(row) => rows.push(row),
                 Err(hcd::Error::Recipe(why)) if leaves_out => {
                     output::note(&format!("note: {} is left out: {why}", lesson.label));
                 }
@@ -60,50 +48,63 @@ pub fn tell(
             }
         }
     }
-    let total = teachers + rows.iter().map(|row| row.run_seconds * row.runs as f64).sum::<f64>();
-    if as_json {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                json!({
-                    "pair": row.pair, "method": row.method, "step_seconds": row.step_seconds,
-                    "run_seconds": row.run_seconds, "runs": row.runs,
-                })
-            })
-            .collect();
-        return output::json(&json!({ "cells": rows, "teacher_seconds": teachers, "seconds": total }));
+    match as_json {
+        true => print_json(&rows, teachers),
+        false => {
+            print_table(&rows, teachers);
+            Ok(())
+        }
     }
-    let table: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            vec![
-                row.pair.clone().unwrap_or_default(),
-                row.method.clone(),
-                format!("{:.1}", row.step_seconds * 1e3),
-                time(row.run_seconds),
-                row.runs.to_string(),
-                time(row.run_seconds * row.runs as f64),
-            ]
+}
+
+fn total(rows: &[Row], teachers: f64) -> f64 {
+    teachers + rows.iter().map(|row| row.run_seconds * row.runs as f64).sum::<f64>()
+}
+
+fn print_json(rows: &[Row], teachers: f64) -> anyhow::Result<()> {
+    let cell = |row: &Row| {
+        json!({
+            "pair": row.pair, "method": row.method, "step_seconds": row.step_seconds,
+            "run_seconds": row.run_seconds, "runs": row.runs,
         })
-        .collect();
+    };
+    let cells: Vec<_> = rows.iter().map(cell).collect();
+    output::json(&json!({ "cells": cells, "teacher_seconds": teachers, "seconds": total(rows, teachers) }))
+}
+
+fn print_table(rows: &[Row], teachers: f64) {
+    let cells = |row: &Row| {
+        vec![
+            row.pair.clone().unwrap_or_default(),
+            row.method.clone(),
+            format!("{:.1}", row.step_seconds * 1e3),
+            time(row.run_seconds),
+            row.runs.to_string(),
+            time(row.run_seconds * row.runs as f64),
+        ]
+    };
+    let table: Vec<Vec<String>> = rows.iter().map(cells).collect();
     output::table(&["pair", "method", "ms a step", "a run", "runs", "all runs"], &table);
     output::line(&format!(
-        "{} in all, of which the teachers look at their views for {}; measured on {STEPS} steps of each method, now",
-        time(total),
+        "{} in all, of which the teachers look at their views, and at the images of the results, for {}; measured on {STEPS} \
+         steps of each method, now",
+        time(total(rows, teachers)),
         time(teachers)
     ));
-    Ok(())
 }
 
 /// What the methods of a pair share.
 struct Measured {
     batches: Vec<HostBatch>,
     teacher: Option<Box<dyn Teacher>>,
-    /// Seconds that the teacher takes for all views of one seed, whatever a cache holds of them.
+    /// Seconds that the teacher takes for all views of one seed, whatever a cache holds of them; none where nothing keeps its
+    /// answers, and each step asks anew.
     answers: f64,
-    /// Seconds of looking at the held-out images, and at the test images.
+    /// Seconds that it takes to look at the images of the results.
+    reference: f64,
+    /// Seconds that the student takes to look at the held-out images, and at those of the results.
     validation: f64,
-    test: f64,
+    results: f64,
 }
 
 impl Measured {
@@ -111,40 +112,70 @@ impl Measured {
         let recipe = &experiment.recipe;
         let loader = experiment.loader()?;
         let batches = loader.epoch(0, 0).take(1 + STEPS).collect::<hcd::Result<Vec<_>>>()?;
-        let (mut teacher, mut answers): (Option<Box<dyn Teacher>>, f64) = (None, 0.0);
+        let (mut teacher, mut answers, mut reference): (Option<Box<dyn Teacher>>, _, _) = (None, 0.0, 0.0);
+        let split = recipe.compare.as_ref().map(|compare| compare.on).unwrap_or_default();
         let taught = methods.iter().any(|lesson| lesson.method.is_some());
         if let Some(given) = session::given_teacher(experiment, &[recipe.seed])?.filter(|_| taught) {
             teacher = Some(Box::new(given));
         } else if taught {
-            let live = session::live_teacher(experiment, session::load_teacher(experiment)?)?;
-            let mut recorded = Recorded::new(live, usize::MAX);
+            let loaded = session::load_teacher(experiment)?;
+            let (network, normalization) = (loaded.network.clone(), loaded.card.normalization.clone());
+            let images = experiment.as_taught(experiment.images(split)?)?;
+            reference = evaluation_seconds(&network, &images, &normalization, experiment)?;
+            let live = session::live_teacher(experiment, loaded)?;
+            let cached = recipe.teacher.as_ref().is_some_and(|teacher| teacher.cache.is_some());
+            // What files keep is remembered, however much; so are the few views of these batches in their place.
+            let few = batches.iter().map(|batch| batch.ids.len()).sum();
+            let mut recorded = Recorded::new(live, if cached { few } else { experiment.view_count() });
             let batch = seconds_each(&batches, |index, batch| {
                 ask(&mut recorded, batch, loader.policy(), recipe.seed, (0, index), false).map(drop)
             })?;
-            let views = experiment.view_numbers(recipe.seed).len();
-            answers = batch * loader.batches_per_epoch() as f64 * views as f64;
+            // Where nothing is remembered, it is part of each method's step.
+            if recorded.remembers() {
+                let views = experiment.view_numbers(recipe.seed).len();
+                answers = batch * loader.batches_per_epoch() as f64 * views as f64;
+            }
             teacher = Some(Box::new(recorded));
         }
-        let test = evaluation_seconds(experiment, &experiment.test)?;
-        let validation = match &experiment.validation {
-            Some(held_out) => evaluation_seconds(experiment, held_out)?,
-            None => 0.0,
-        };
-        Ok(Self { batches, teacher, answers, validation, test })
+        let student = Learner::new(experiment, &Objective::Supervised)?.exported();
+        let look = |part| evaluation_seconds(&student, part, &experiment.normalization, experiment);
+        let results = look(experiment.images(split)?)?;
+        let validation = experiment.validation.as_ref().map_or(Ok(0.0), look)?;
+        Ok(Self { batches, teacher, answers, reference, validation, results })
+    }
+
+    /// What a method takes with a pair.
+    fn run(&mut self, pair: &Pair, lesson: &Lesson, runs: usize) -> hcd::Result<Row> {
+        let experiment = &pair.experiment;
+        let teacher = self.teacher.as_deref_mut().map(|teacher| teacher as &mut dyn Teacher);
+        let step = step_seconds(experiment, lesson, teacher, &self.batches)?;
+        let epoch = experiment.loader()?.batches_per_epoch() as f64 * step + self.validation;
+        Ok(Row {
+            pair: pair.name.clone(),
+            method: lesson.label.clone(),
+            step_seconds: step,
+            // The chosen epoch's weights look at the images of the results, too.
+            run_seconds: experiment.recipe.train.epochs as f64 * epoch + 2.0 * self.results,
+            runs,
+        })
     }
 }
 
-/// Seconds that looking at a part takes, from some of its images.
-fn evaluation_seconds(experiment: &Experiment, part: &Arc<dyn Dataset>) -> anyhow::Result<f64> {
+/// Seconds that a network takes to look at a part, from some of its images.
+fn evaluation_seconds(
+    network: &Network,
+    part: &Arc<dyn Dataset>,
+    normalization: &Normalization,
+    experiment: &Experiment,
+) -> hcd::Result<f64> {
     let count = part.len().min(IMAGES);
     let some: Arc<dyn Dataset> = Arc::new(Subset::new(part.clone(), (0..count).collect())?);
-    let network = Learner::new(experiment, &Objective::Supervised)?.exported();
     let began = Instant::now();
-    eval::evaluate(&network, &some, &experiment.normalization, &experiment.device, &mut |_| {})?;
+    eval::evaluate(network, &some, normalization, &experiment.device, &mut |_| {})?;
     Ok(began.elapsed().as_secs_f64() * part.len() as f64 / count.max(1) as f64)
 }
 
-/// Seconds of a step whose teacher has answered already.
+/// Seconds of a step; where the teacher's answers are kept, it has given them already.
 fn step_seconds(
     experiment: &Experiment,
     lesson: &Lesson,

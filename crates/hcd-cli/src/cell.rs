@@ -2,12 +2,12 @@
 
 use crate::output;
 use crate::progress::TrainingBar;
-use hcd::config::Resolved;
+use hcd::config::{self, Recipe, Resolved};
 use hcd::eval::{self, Reference, Split};
 use hcd::export;
 use hcd::files::{self, Hold};
 use hcd::models::{Network, Parameters};
-use hcd::report::{ChosenEpoch, Entry, Outcome};
+use hcd::report::{ChosenEpoch, Diverged, Entry, Outcome};
 use hcd::train::{Experiment, Fitted, Objective, Observer, RunFolder, fit, inspect_space, inspect_start};
 use hcd_kernels::counted;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const RESULT: &str = "result.json";
+const DIVERGED: &str = "diverged.json";
 const TIMING: &str = "timing.json";
 const INSIGHT: &str = "insight.json";
 
@@ -27,30 +28,69 @@ struct Timing {
     peak_mib: u64,
 }
 
-/// Whether the run in a folder has its result.
-pub fn is_finished(folder: &Path) -> bool {
-    folder.join(RESULT).is_file()
+/// What a training came to.
+#[derive(Debug, Clone)]
+pub enum Ended {
+    /// Its last epoch.
+    Whole(Box<Entry>),
+    /// What is no number any more.
+    Diverged(Diverged),
 }
 
-/// What a finished run came to.
-pub fn read(folder: &Path) -> anyhow::Result<Entry> {
-    let outcome: Outcome = read_json(&folder.join(RESULT))?;
-    let (run, _) = RunFolder::open(folder)?;
-    let path = folder.join(INSIGHT);
-    // Runs of earlier versions have none.
-    let insight = path.is_file().then(|| read_json(&path)).transpose()?;
-    Ok(Entry { outcome, epochs: run.metrics()?, insight })
+impl Ended {
+    /// Hash of its recipe.
+    fn recipe(&self) -> &str {
+        match self {
+            Ended::Whole(entry) => &entry.outcome.recipe,
+            Ended::Diverged(run) => &run.recipe,
+        }
+    }
+}
+
+/// Whether the run in a folder came to an end.
+pub fn is_finished(folder: &Path) -> bool {
+    [RESULT, DIVERGED].iter().any(|name| folder.join(name).is_file())
+}
+
+/// A run that has ended: its folder, its recipe, and what it came to.
+pub struct Finished {
+    pub run: RunFolder,
+    pub recipe: Recipe,
+    pub ended: Ended,
+}
+
+impl Finished {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where its files are missing or damaged.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let (run, recipe) = RunFolder::open(folder)?;
+        let path = folder.join(DIVERGED);
+        if path.is_file() {
+            return Ok(Self { run, recipe, ended: Ended::Diverged(read_json(&path)?) });
+        }
+        let outcome: Outcome = read_json(&folder.join(RESULT))?;
+        let path = folder.join(INSIGHT);
+        // Runs of earlier versions have none.
+        let insight = path.is_file().then(|| read_json(&path)).transpose()?;
+        let entry = Entry { outcome, epochs: run.metrics()?, insight };
+        Ok(Self { run, recipe, ended: Ended::Whole(Box::new(entry)) })
+    }
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> hcd::Result<T> {
-    serde_json::from_str(&files::read_text(path)?)
-        .map_err(|e| hcd::Error::Run(format!("{}: not as written ({e})", path.display())))
+    serde_json::from_str(&files::read_text(path)?).map_err(|e| {
+        let (shown, folder) = (path.display(), path.parent().unwrap_or(path).display());
+        let what = format!("{shown}: not as written ({e}); remove {folder} to have that run made again");
+        hcd::Error::Run(what)
+    })
 }
 
 /// How it stands with a training.
 pub enum Standing {
     /// It was finished before.
-    Finished(Box<Entry>),
+    Finished(Ended),
     /// It is to be begun or gone on with, by this process alone.
     Ours(Hold),
     /// Another process is at it.
@@ -59,7 +99,6 @@ pub enum Standing {
 
 /// A training that has come to its end.
 pub struct Trained {
-    _hold: Hold,
     run: RunFolder,
     fitted: Fitted,
     seconds: f64,
@@ -90,73 +129,92 @@ impl Cell<'_> {
 
     /// Whether it was finished before, and whose it is if not. Looks whether it can begin before its folder is made.
     pub fn standing(&self, objective: &Objective) -> anyhow::Result<Standing> {
-        if let Some(entry) = self.finished()? {
-            return Ok(Standing::Finished(Box::new(entry)));
+        if let Some(ended) = self.finished(objective)? {
+            return Ok(Standing::Finished(ended));
+        }
+        // Only what is new is looked at; that takes longer than asking whose the others are.
+        if self.folder.is_dir() && Hold::of(self.folder)?.is_none() {
+            return Ok(Standing::Theirs);
         }
         let learned = inspect_start(self.experiment, objective)?;
         inspect_space(self.folder, learned)?;
         let Some(hold) = Hold::of(self.folder)? else { return Ok(Standing::Theirs) };
         // Another process may have come to its end just now.
-        Ok(self.finished()?.map_or(Standing::Ours(hold), |entry| Standing::Finished(Box::new(entry))))
+        Ok(self.finished(objective)?.map_or(Standing::Ours(hold), Standing::Finished))
     }
 
-    /// The result, where this very recipe was finished before.
-    fn finished(&self) -> anyhow::Result<Option<Entry>> {
+    /// What it came to, where this very recipe was finished before, on the same data and by the same teacher.
+    fn finished(&self, objective: &Objective) -> anyhow::Result<Option<Ended>> {
         if !is_finished(self.folder) {
             return Ok(None);
         }
-        let entry = read(self.folder)?;
-        let outcome = &entry.outcome;
-        self.check_recipe(&outcome.recipe)?;
-        if outcome.split != self.split {
-            return Err(hcd::Error::Run(format!(
+        let Finished { run, recipe, ended } = Finished::read(self.folder)?;
+        if ended.recipe() != self.recipe()? {
+            self.check_recipe(&recipe)?;
+        }
+        run.check_same(self.experiment, objective)?;
+        match &ended {
+            Ended::Whole(entry) if entry.outcome.split != self.split => Err(hcd::Error::Run(format!(
                 "{}: its result is on {} images, asked for are {} images; name another folder with --out",
                 self.folder.display(),
-                outcome.split,
+                entry.outcome.split,
                 self.split
             ))
-            .into());
+            .into()),
+            _ => Ok(Some(ended)),
         }
-        Ok(Some(entry))
     }
 
-    fn check_recipe(&self, found: &str) -> hcd::Result<()> {
-        match found == self.recipe()? {
-            true => Ok(()),
-            false => Err(hcd::Error::Run(format!(
-                "{}: was run with another recipe; name another folder with --out",
+    /// Whether the run in the folder began with this recipe.
+    fn check_recipe(&self, began: &Recipe) -> hcd::Result<()> {
+        match config::difference(began, &self.resolved.recipe)? {
+            None => Ok(()),
+            Some(what) => Err(hcd::Error::Run(format!(
+                "{}: was run with another recipe ({what}); name another folder with --out",
                 self.folder.display()
             ))),
         }
     }
 
-    /// Begins the run, or goes on with the one in the folder, to the end of its training.
-    pub fn train(&self, hold: Hold, objective: &mut Objective) -> anyhow::Result<Trained> {
+    /// Begins the run, or goes on with the one in the folder, to the end of its training. The hold is to last until that is judged, or
+    /// given up.
+    pub fn train(&self, _: &Hold, objective: &mut Objective) -> anyhow::Result<Trained> {
         let run = if RunFolder::exists(self.folder) {
             let (run, recipe) = RunFolder::open(self.folder)?;
-            if recipe != self.resolved.recipe {
-                self.check_recipe("")?;
-            }
-            for note in run.check_same(self.experiment)? {
+            self.check_recipe(&recipe)?;
+            for note in run.check_same(self.experiment, objective)? {
                 output::note(&format!("warning: {note}"));
             }
             run.remove_unfinished()?;
             run
         } else {
-            RunFolder::create(self.folder, self.resolved, self.experiment)?
+            RunFolder::create(self.folder, self.resolved, self.experiment, objective)?
         };
         counted::restart();
         let mut watch = Watch::new(self.label, &run);
         let fitted = fit(self.experiment, objective, Some(&run), &mut watch)?;
         let peak_mib = watch.peak_mib();
         let seconds = watch.finish();
-        Ok(Trained { _hold: hold, run, fitted, seconds, peak_mib })
+        Ok(Trained { run, fitted, seconds, peak_mib })
+    }
+
+    /// Keeps that the training came to no end, and why.
+    pub fn give_up(&self, what: String) -> anyhow::Result<Diverged> {
+        let diverged = Diverged {
+            name: self.label.to_owned(),
+            pair: self.pair.map(str::to_owned),
+            seed: self.experiment.recipe.seed,
+            what,
+            recipe: self.recipe()?,
+        };
+        files::write_json(&self.folder.join(DIVERGED), &diverged)?;
+        Ok(diverged)
     }
 
     /// Looks at the images of the split, once: with the last epoch's weights, beside what the teacher said of them, and with
     /// the chosen one's.
     pub fn judge(&self, trained: Trained, teacher: Option<&Reference>) -> anyhow::Result<Entry> {
-        let Trained { _hold, run, fitted, seconds, peak_mib } = trained;
+        let Trained { run, fitted, seconds, peak_mib } = trained;
         let Experiment { normalization, device, .. } = self.experiment;
         let images = self.experiment.images(self.split)?;
         let measure = |network: &Network| eval::evaluate(network, images, normalization, device, &mut |_| {});

@@ -4,6 +4,7 @@ mod args;
 mod budget;
 mod cell;
 mod command;
+mod grouping;
 mod output;
 mod profile;
 mod progress;
@@ -38,7 +39,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     profile::start_if_wanted();
     run_command(arguments.command)?;
     profile::tell();
-    Ok(())
+    output::delivered()
 }
 
 fn run_command(command: Command) -> anyhow::Result<()> {

@@ -4,13 +4,30 @@
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// What the user can mend.
 const MENDABLE: u8 = 2;
 
-/// Writes a line to stdout. A reader that has gone away is not an error: nobody is left to tell.
+/// What stdout could not take.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes a line to stdout. A reader that has gone away is not an error: nobody is left to tell. Any other failure, such as a full
+/// disk, is kept for [`delivered`].
 pub fn line(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}")
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error);
+    }
+}
+
+/// Whether all that was written to stdout went where it should.
+pub fn delivered() -> anyhow::Result<()> {
+    match LOST.get() {
+        None => Ok(()),
+        Some(error) => Err(anyhow::anyhow!("stdout: cannot write: {error}")),
+    }
 }
 
 /// Writes a value to stdout as JSON on one line.
@@ -25,18 +42,18 @@ pub fn note(text: &str) {
 }
 
 /// Writes a table to stdout: columns whose first row is a number are set right.
-pub fn table(header: &[&str], rows: &[Vec<String>]) {
+pub fn table(header: &[impl ToString], rows: &[Vec<String>]) {
     table_lines(header, rows).iter().for_each(|text| line(text));
 }
 
 /// The same to stderr.
-pub fn note_table(header: &[&str], rows: &[Vec<String>]) {
+pub fn note_table(header: &[impl ToString], rows: &[Vec<String>]) {
     table_lines(header, rows).iter().for_each(|text| note(text));
 }
 
-fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+fn table_lines(header: &[impl ToString], rows: &[Vec<String>]) -> Vec<String> {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    table.load_style(presets::NOTHING).set_header(header.iter().map(ToString::to_string));
     for row in rows {
         table.add_row(row.iter().map(Cell::new));
     }

@@ -1,9 +1,10 @@
 //! What came of runs: a table or JSON on stdout, a page in the run's folder.
 
+use crate::cell::Ended;
 use crate::output;
 use hcd::config::Resolved;
 use hcd::files;
-use hcd::report::{self, Entry, Page, Part, TeacherLine};
+use hcd::report::{self, Diverged, Entry, Page, Part, TeacherLine};
 use hcd::train::Experiment;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ pub fn single(
         name: None,
         teacher: None,
         entries: std::slice::from_ref(entry),
+        diverged: &[],
         classes: experiment.classes(),
     };
     let (recipe, notes) = (resolved.to_toml()?, notes(&[experiment]));
@@ -57,8 +59,22 @@ pub struct Compared<'a> {
     pub experiment: &'a Experiment,
     /// The teacher, where there was one.
     pub teacher: Option<TeacherLine>,
-    /// Its trainings.
+    /// Its trainings that came to their end.
     pub entries: Vec<Entry>,
+    /// Those that did not.
+    pub diverged: Vec<Diverged>,
+}
+
+/// Which trainings came to their end, and which did not.
+pub fn divided(ended: Vec<Ended>) -> (Vec<Entry>, Vec<Diverged>) {
+    let (mut entries, mut diverged) = (Vec::new(), Vec::new());
+    for ended in ended {
+        match ended {
+            Ended::Whole(entry) => entries.push(*entry),
+            Ended::Diverged(run) => diverged.push(run),
+        }
+    }
+    (entries, diverged)
 }
 
 /// A comparison.
@@ -86,7 +102,7 @@ pub fn comparison(
     for pair in compared {
         let place = pair.name.as_ref().map_or(folder.to_owned(), |name| folder.join(name));
         if let Some(teacher) = &pair.teacher {
-            files::write(&place.join(TEACHER), serde_json::to_string_pretty(teacher)?.as_bytes())?;
+            files::write_json(&place.join(TEACHER), teacher)?;
         }
     }
     let parts: Vec<Part> = compared
@@ -95,6 +111,7 @@ pub fn comparison(
             name: pair.name.clone(),
             teacher: pair.teacher.clone(),
             entries: &pair.entries,
+            diverged: &pair.diverged,
             classes: pair.experiment.classes(),
         })
         .collect();
@@ -114,14 +131,17 @@ pub fn comparison(
 fn as_value(compared: &[Compared], entries: &[Entry], folder: &Path) -> serde_json::Value {
     let methods: Vec<_> = entries.iter().map(|entry| &entry.outcome).collect();
     let lead = report::lead(entries);
+    let diverged: Vec<_> = compared.iter().flat_map(|pair| &pair.diverged).collect();
     match compared {
-        [one] => json!({ "teacher": one.teacher, "methods": methods, "lead": lead, "run": folder }),
+        [one] => json!({
+            "teacher": one.teacher, "methods": methods, "diverged": diverged, "lead": lead, "run": folder,
+        }),
         several => {
             let teachers: serde_json::Map<_, _> =
                 several.iter().filter_map(|pair| Some((pair.name.clone()?, json!(pair.teacher)))).collect();
             json!({
-                "teachers": teachers, "methods": methods, "ranking": report::ranking(entries), "lead": lead,
-                "run": folder,
+                "teachers": teachers, "methods": methods, "diverged": diverged,
+                "ranking": report::ranking(entries), "lead": lead, "run": folder,
             })
         }
     }
@@ -144,6 +164,7 @@ pub fn write_report(page: &Page, folder: &Path) -> anyhow::Result<()> {
         if let Some(lead) = report::lead(part.entries) {
             text.push_str(&format!("\n{lead}.\n"));
         }
+        part.diverged.iter().for_each(|run| text.push_str(&format!("\n{run}.\n")));
         if part.name.is_some() {
             text.push('\n');
         }
@@ -177,19 +198,16 @@ pub fn print_parts(parts: &[Part]) {
         if let Some(lead) = report::lead(part.entries) {
             output::line(&lead.to_string());
         }
+        part.diverged.iter().for_each(|run| output::line(&run.to_string()));
         if part.name.is_some() {
             output::line("");
         }
     }
     if parts.len() > 1 {
         let entries = report::entries_of(parts);
-        let rows: Vec<Vec<String>> = report::ranking(&entries)
-            .into_iter()
-            .map(|row| {
-                vec![row.name, format!("{:.2}", row.rank), format!("{:.2}", row.top1), row.pairs.to_string()]
-            })
-            .collect();
-        output::table(&["all pairs", "mean rank", "mean top-1, last epoch", "pairs"], &rows);
+        let row = |rank: report::Rank| [vec![rank.name.clone()], rank.cells().to_vec()].concat();
+        let rows: Vec<Vec<String>> = report::ranking(&entries).into_iter().map(row).collect();
+        output::table(&report::RANK_COLUMNS, &rows);
         if let Some(lead) = report::lead(&entries) {
             output::line(&lead.to_string());
         }
@@ -198,45 +216,10 @@ pub fn print_parts(parts: &[Part]) {
 
 fn print_entries(teacher: Option<&TeacherLine>, entries: &[Entry]) {
     let summaries = report::summarise(entries);
-    let split = report::split_of(&summaries);
-    let mut rows = Vec::new();
-    for row in summaries {
-        rows.push(vec![
-            row.name,
-            row.top1.to_string(),
-            row.chosen_top1.map_or("-".to_owned(), |stat| stat.to_string()),
-            format!("{:.1}", row.seconds),
-            row.peak_mib.map_or("-".to_owned(), |mib| mib.to_string()),
-            row.head_parameters.to_string(),
-            row.parameters.to_string(),
-            row.runs.to_string(),
-        ]);
-    }
-    if let Some(line) = teacher {
-        rows.push(vec![
-            format!("teacher: {}", line.name),
-            format!("{:.2}", line.top1),
-            "-".to_owned(),
-            line.seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.1}")),
-            "-".to_owned(),
-            "-".to_owned(),
-            line.parameters.to_string(),
-            "-".to_owned(),
-        ]);
-    }
-    output::table(
-        &[
-            "method",
-            &format!("{split} top-1, last epoch"),
-            &format!("{split} top-1, chosen epoch"),
-            "seconds",
-            "MiB",
-            "heads",
-            "parameters",
-            "runs",
-        ],
-        &rows,
-    );
+    let row = |name: String, cells: [String; 7]| [vec![name], cells.to_vec()].concat();
+    let mut rows: Vec<_> = summaries.iter().map(|found| row(found.name.clone(), found.cells())).collect();
+    rows.extend(teacher.map(|line| row(format!("teacher: {}", line.name), line.cells())));
+    output::table(&report::columns(report::split_of(&summaries)), &rows);
 }
 
 /// Where the page is.

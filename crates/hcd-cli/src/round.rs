@@ -1,22 +1,20 @@
 //! All methods of a comparison under one seed: same initial weights, same views, and the teacher asked once.
 
-use crate::cell::{Cell, Standing};
+use crate::cell::{Cell, Ended, Standing};
 use crate::{output, progress, publish, session};
-use hcd::config::{Lesson, Resolved};
+use hcd::config::{self, Lesson, Recipe, Resolved};
 use hcd::eval::{Reference, Split};
 use hcd::export::Card;
-use hcd::files;
+use hcd::files::{self, Hold};
 use hcd::models::{Network, Parameters};
-use hcd::report::{Entry, TeacherLine};
+use hcd::ops::with_precision;
+use hcd::report::TeacherLine;
 use hcd::teacher::{Cached, Given, Recorded, Teacher};
 use hcd::train::{Experiment, Objective, RunFolder, ask, inspect_space, inspect_start};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const RECIPE: &str = "recipe.toml";
-
-/// Most memory that a teacher's answers may take; beyond it the teacher looks at each batch anew.
-const MOST_ANSWERS: usize = 1 << 30;
 
 /// What the rounds of a comparison share.
 pub struct Round<'a> {
@@ -33,7 +31,7 @@ pub struct Round<'a> {
 
 /// A teacher that looks at a view once, and remembers.
 enum Answers {
-    /// In memory, as far as it goes.
+    /// In memory, where they fit.
     Memory(Box<Recorded>),
     /// In files.
     Files(Box<Cached>),
@@ -126,8 +124,29 @@ impl<'a> Round<'a> {
     }
 
     /// Whether a comparison was begun in `folder`: it has a recipe, but is not itself a run.
-    pub fn begun(folder: &Path) -> bool {
-        folder.join(RECIPE).is_file() && !RunFolder::exists(folder)
+    ///
+    /// # Errors
+    /// Where that is another comparison: its recipe says something else of what all cells share. Methods and seeds may be others.
+    pub fn begun(folder: &Path, resolved: &Resolved) -> anyhow::Result<bool> {
+        let path = folder.join(RECIPE);
+        if !path.is_file() || RunFolder::exists(folder) {
+            return Ok(false);
+        }
+        let shared = |recipe: &Recipe| {
+            let on = recipe.compare.as_ref().map(|compare| compare.on).unwrap_or_default();
+            (Recipe { seed: 0, method: None, compare: None, ..recipe.clone() }, on)
+        };
+        let (before, on_before) = shared(&config::load(Some(&path), &[])?.recipe);
+        let (now, on_now) = shared(&resolved.recipe);
+        let on = (on_before != on_now).then(|| format!("compare.on = {on_before}, now {on_now}"));
+        match config::difference(&before, &now)?.or(on) {
+            None => Ok(true),
+            Some(what) => Err(hcd::Error::Run(format!(
+                "{}: holds a comparison by another recipe ({what}); name another folder with --out",
+                folder.display()
+            ))
+            .into()),
+        }
     }
 
     fn objective<'b>(&'b mut self, lesson: &'b Lesson) -> Objective<'b> {
@@ -139,15 +158,18 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Runs every method with `seed`; a finished cell is read, an interrupted one goes on. None where other processes are still
-    /// at some of them.
-    fn run(&mut self, seed: u64) -> anyhow::Result<Option<Vec<Entry>>> {
+    /// Runs every method with `seed` that has not ended yet; a finished cell is read, an interrupted one goes on. What other
+    /// processes are at stays without.
+    fn run(&mut self, seed: u64, cells: &mut [Option<Ended>]) -> anyhow::Result<()> {
+        if cells.iter().all(Option::is_some) {
+            return Ok(());
+        }
         let mut resolved = self.resolved.clone();
         resolved.recipe.seed = seed;
         resolved.recipe.compare = None;
         let experiment = self.experiment.under(&resolved.recipe)?;
-        let (mut entries, mut whole) = (Vec::new(), true);
-        for lesson in &self.methods.clone() {
+        let methods = self.methods.clone();
+        for (lesson, ended) in methods.iter().zip(cells).filter(|(_, ended)| ended.is_none()) {
             resolved.recipe.method = lesson.method.clone();
             // A recipe with a teacher is one with a method.
             resolved.recipe.teacher =
@@ -161,19 +183,31 @@ impl<'a> Round<'a> {
                 split: self.split,
                 pair: self.pair,
             };
-            match cell.standing(&self.objective(lesson))? {
-                Standing::Finished(entry) => entries.push(*entry),
-                Standing::Theirs => whole = false,
-                Standing::Ours(hold) => {
-                    if let Some(expert) = self.expert.as_mut().filter(|_| lesson.method.is_some()) {
-                        expert.prepare(&experiment)?;
-                    }
-                    let trained = cell.train(hold, &mut self.objective(lesson))?;
-                    entries.push(cell.judge(trained, self.reference()?)?);
-                }
-            }
+            *ended = match cell.standing(&self.objective(lesson))? {
+                Standing::Finished(found) => Some(found),
+                Standing::Theirs => None,
+                Standing::Ours(hold) => Some(self.train(&cell, lesson, hold)?),
+            };
         }
-        Ok(whole.then_some(entries))
+        Ok(())
+    }
+
+    /// Trains one cell to its end, whatever that is.
+    fn train(&mut self, cell: &Cell, lesson: &Lesson, hold: Hold) -> anyhow::Result<Ended> {
+        if let Some(expert) = self.expert.as_mut().filter(|_| lesson.method.is_some()) {
+            expert.prepare(cell.experiment)?;
+        }
+        match cell.train(&hold, &mut self.objective(lesson)) {
+            Ok(trained) => Ok(Ended::Whole(Box::new(cell.judge(trained, self.reference()?)?))),
+            Err(error) => match error.downcast::<hcd::Error>()? {
+                hcd::Error::Diverged(what) => {
+                    let diverged = cell.give_up(what)?;
+                    output::note(&format!("warning: {diverged}"));
+                    Ok(Ended::Diverged(diverged))
+                }
+                error => Err(error.into()),
+            },
+        }
     }
 
     /// What the teacher says of the images of the split, where it is there to be asked; it is asked once.
@@ -199,29 +233,26 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Begins all rounds and runs each with all seeds; gives the trainings of each. Cells that other processes are at are waited
+/// Begins all rounds and runs each with all seeds; gives what the trainings of each came to. Cells that other processes are at are waited
 /// for, and taken over where those give up.
-pub fn run_all(rounds: &mut [Round], seeds: &[u64]) -> anyhow::Result<Vec<Vec<Entry>>> {
+pub fn run_all(rounds: &mut [Round], seeds: &[u64]) -> anyhow::Result<Vec<Vec<Ended>>> {
     rounds.iter().try_for_each(Round::begin)?;
-    let mut done = vec![vec![Vec::new(); seeds.len()]; rounds.len()];
-    let mut left: Vec<(usize, usize)> =
-        (0..rounds.len()).flat_map(|round| (0..seeds.len()).map(move |seed| (round, seed))).collect();
+    let mut done: Vec<Vec<Vec<Option<Ended>>>> =
+        rounds.iter().map(|round| vec![vec![None; round.methods.len()]; seeds.len()]).collect();
     let mut told = false;
     loop {
-        let mut elsewhere = Vec::new();
-        for (round, seed) in left {
-            match rounds[round].run(seeds[seed])? {
-                Some(entries) => done[round][seed] = entries,
-                None => elsewhere.push((round, seed)),
+        for (round, seeds_of) in rounds.iter_mut().zip(&mut done) {
+            for (&seed, entries) in seeds.iter().zip(seeds_of) {
+                round.run(seed, entries)?;
             }
         }
-        if elsewhere.is_empty() {
-            return Ok(done.into_iter().map(|seeds| seeds.concat()).collect());
+        if done.iter().flatten().flatten().all(Option::is_some) {
+            let trainings = |seeds: Vec<Vec<Option<Ended>>>| seeds.into_iter().flatten().flatten().collect();
+            return Ok(done.into_iter().map(trainings).collect());
         }
         if !std::mem::replace(&mut told, true) {
             output::note("note: other processes are at the cells that are left; waiting for them");
         }
-        left = elsewhere;
         std::thread::sleep(session::WAIT);
     }
 }
@@ -243,12 +274,8 @@ impl Expert {
         let (card, network) = (loaded.card.clone(), loaded.network.clone());
         let live = session::live_teacher(experiment, loaded)?;
         let answers = match cache {
-            Some(folder) => {
-                let cached = session::keep_answers(experiment, live, folder)?;
-                session::announce(experiment, &cached, seeds)?;
-                Answers::Files(Box::new(cached))
-            }
-            None => Answers::Memory(Box::new(Recorded::new(live, MOST_ANSWERS))),
+            Some(folder) => Answers::Files(Box::new(session::keep_answers(experiment, live, folder, seeds)?)),
+            None => Answers::Memory(Box::new(Recorded::new(live, experiment.view_count()))),
         };
         Ok(Self { answers, network: Some((network, card)), seconds: None, prepared: None, reference: None })
     }
@@ -259,26 +286,20 @@ impl Expert {
         if self.prepared.replace(recipe.seed) == Some(recipe.seed) {
             return Ok(());
         }
-        let loader = experiment.loader()?;
-        let epochs = recipe.train.epochs;
         let (began, asked) = (Instant::now(), self.answers.asked());
         match &mut self.answers {
             Answers::Files(cached) => session::fill(experiment, cached)?,
             Answers::Given(_) => {}
             Answers::Memory(recorded) => {
                 recorded.clear();
-                let batches = loader.batches_per_epoch() as u64 * epochs;
-                if !recorded.has_room_for(batches as usize * recipe.train.batch_size) {
+                if !recorded.remembers() {
+                    output::note(
+                        "note: the teacher's answers take more memory than 1 GiB, so that every method asks anew; --cache DIR \
+                         keeps them in files",
+                    );
                     return Ok(());
                 }
-                let bar = progress::bar("teacher", batches);
-                for epoch in 0..epochs {
-                    for (index, batch) in loader.epoch(epoch, 0).enumerate() {
-                        ask(recorded.as_mut(), &batch?, loader.policy(), recipe.seed, (epoch, index), false)?;
-                        bar.inc(1);
-                    }
-                }
-                bar.finish_and_clear();
+                with_precision(recipe.train.precision, || ask_all(recorded, experiment))?;
             }
         }
         if self.answers.asked() > asked {
@@ -286,4 +307,18 @@ impl Expert {
         }
         Ok(())
     }
+}
+
+/// Has a teacher look at every view of a training, in the order of the batches.
+fn ask_all(teacher: &mut Recorded, experiment: &Experiment) -> hcd::Result<()> {
+    let (recipe, loader) = (&experiment.recipe, experiment.loader()?);
+    let bar = progress::bar("teacher", loader.batches_per_epoch() as u64 * recipe.train.epochs);
+    for epoch in 0..recipe.train.epochs {
+        for (index, batch) in loader.epoch(epoch, 0).enumerate() {
+            ask(teacher, &batch?, loader.policy(), recipe.seed, (epoch, index), false)?;
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
 }

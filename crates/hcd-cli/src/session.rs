@@ -170,11 +170,10 @@ pub fn given_teacher(experiment: &Experiment, seeds: &[u64]) -> anyhow::Result<O
         return Ok(None);
     };
     let given = Given::open(path, experiment.classes().len(), &experiment.device)?;
-    let (train, policy) = (experiment.train.as_ref(), &experiment.recipe.data.views);
     let of =
         |&seed: &u64| experiment.view_numbers(seed).into_iter().map(move |number| ViewKey { seed, number });
     let views: Vec<ViewKey> = seeds.iter().flat_map(of).collect();
-    given.inspect(train, policy, &views)?.iter().for_each(|note| output::note(note));
+    given.inspect(&experiment.loader()?, &views)?.iter().for_each(|note| output::note(note));
     Ok(Some(given))
 }
 
@@ -189,11 +188,22 @@ pub fn live_teacher(experiment: &Experiment, loaded: Loaded) -> anyhow::Result<L
 
 /// The teacher of an experiment with its answers kept in `folder`.
 pub fn cached_teacher(experiment: &Experiment, folder: &Path) -> anyhow::Result<Cached> {
-    keep_answers(experiment, live_teacher(experiment, load_teacher(experiment)?)?, folder)
+    open_cache(experiment, live_teacher(experiment, load_teacher(experiment)?)?, folder)
 }
 
-/// The same of a teacher that is there already.
-pub fn keep_answers(experiment: &Experiment, live: Live, folder: &Path) -> anyhow::Result<Cached> {
+/// A teacher that is there already with its answers kept in `folder`, which is told to hold those for the views under `seeds`.
+pub fn keep_answers(
+    experiment: &Experiment,
+    live: Live,
+    folder: &Path,
+    seeds: &[u64],
+) -> anyhow::Result<Cached> {
+    let cached = open_cache(experiment, live, folder)?;
+    announce(experiment, &cached, seeds)?;
+    Ok(cached)
+}
+
+fn open_cache(experiment: &Experiment, live: Live, folder: &Path) -> anyhow::Result<Cached> {
     let stored = experiment.recipe.teacher.as_ref().map(|teacher| teacher.stored).unwrap_or_default();
     let precision = experiment.recipe.train.precision;
     Ok(Cached::open(live, &experiment.loader()?, precision, stored, folder)?)

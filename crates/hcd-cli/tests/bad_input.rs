@@ -197,7 +197,7 @@ fn flags() {
         case(
             sound,
             "compare student.toml --methods kd,abc --out run",
-            &["--methods abc: unknown", "scratch, kd, dkd", "rsd, hcd"],
+            &["--methods abc: unknown", "scratch, kd, kd-standardised, dkd", "rsd, hcd"],
         ),
         case(
             sound,

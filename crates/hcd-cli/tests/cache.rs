@@ -3,9 +3,8 @@
 
 mod support;
 
-use std::process::Stdio;
-use support::World;
 use support::refusals::{case, check, sound};
+use support::{Started, World};
 
 /// Samples of the training part.
 const SAMPLES: u64 = 54;
@@ -119,16 +118,9 @@ fn a_killed_process_leaves_what_the_next_one_goes_on_with() {
 fn processes_side_by_side_look_at_each_view_once() {
     let world = World::new();
     let line = "cache-teacher student.toml --cache kept --epochs 60 --json";
-    let processes: Vec<_> = (0..3)
-        .map(|_| world.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
-        .collect();
-    let mut looked = 0;
-    for process in processes {
-        let output = process.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        looked += told["looked_at"].as_u64().unwrap();
-    }
+    let processes = [0; 3].map(|_| world.start(line));
+    let looked = |started: Started| started.ended().succeeded().json()["looked_at"].as_u64().unwrap();
+    let looked: u64 = processes.map(looked).iter().sum();
     assert_eq!(looked, 60 * SAMPLES);
     assert_eq!(world.list("kept/seed-0"), (0..60).map(view).collect::<Vec<_>>());
     let found = world.hcd(&format!("{line} --verify 300")).succeeded().json();

@@ -182,9 +182,22 @@ fn lists_name_what_recipes_can_name() {
         list.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
     };
     let methods = world.hcd("methods --json").succeeded().json();
-    let expected = ["scratch", "kd", "dkd", "dist", "ofa", "fitnet", "cc", "rkd", "crd", "rsd", "hcd"];
+    let expected = [
+        "scratch",
+        "kd",
+        "kd-standardised",
+        "dkd",
+        "dist",
+        "ofa",
+        "fitnet",
+        "cc",
+        "rkd",
+        "crd",
+        "rsd",
+        "hcd",
+    ];
     assert_eq!(names(&methods), expected);
-    assert_eq!(methods[10]["defaults"]["sub_logits"], 4);
+    assert_eq!(methods[11]["defaults"]["sub_logits"], 4);
     let models = world.hcd("models --json").succeeded().json();
     let (methods_text, models_text) = (world.hcd("methods").succeeded(), world.hcd("models").succeeded());
     for name in names(&methods) {

@@ -63,7 +63,7 @@ fn a_finished_comparison_is_read_and_not_run_again() {
     // Another recipe is not mixed in.
     world
         .hcd("compare student.toml --methods scratch,hcd --seeds 0 --out all --lr 0.01")
-        .refused(&["all/scratch/seed-0: was run with another recipe", "--out"]);
+        .refused(&["all: holds a comparison by another recipe (optimizer.lr = 0.05, now 0.01)", "--out"]);
 }
 
 #[test]
@@ -142,11 +142,9 @@ fn a_comparison_on_validation_data_leaves_the_test_images_alone() {
         assert_eq!((&one["top1"], &one["loss"]), (&two["top1"], &two["loss"]));
     }
 
-    // A cell tells of one split.
+    // A comparison is on one split.
     world.hcd("compare student.toml --methods scratch --seeds 0 --out choose").refused(&[
-        "choose/scratch/seed-0",
-        "on validation images",
-        "test images",
+        "choose: holds a comparison by another recipe (compare.on = validation, now test)",
         "--out",
     ]);
     world

@@ -5,7 +5,7 @@ mod support;
 
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use support::World;
 
 /// Tensors of a file: type, shape and bytes.
@@ -21,15 +21,25 @@ fn read(world: &World, name: &str) -> Tensors {
 }
 
 fn write(world: &World, name: &str, tensors: &Tensors) {
+    write_of(world, name, tensors, None);
+}
+
+fn write_of(world: &World, name: &str, tensors: &Tensors, about: Option<HashMap<String, String>>) {
     let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
         (name.clone(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
     });
-    world.write(name, serialize(views, None).unwrap());
+    world.write(name, serialize(views, about).unwrap());
 }
 
 fn longs(values: impl Iterator<Item = i64>) -> (Dtype, Vec<usize>, Vec<u8>) {
     let bytes: Vec<u8> = values.flat_map(i64::to_le_bytes).collect();
     (Dtype::I64, vec![bytes.len() / 8], bytes)
+}
+
+/// What files of views say of them, whatever their size.
+fn about(world: &World) -> Option<HashMap<String, String>> {
+    world.hcd("views student.toml --image-size 24 --numbers 0 --out views").succeeded();
+    SafeTensors::read_metadata(&world.read("views/view-00000.safetensors")).unwrap().1.metadata().clone()
 }
 
 /// What the teacher of this program says of both views, as another one would write it.
@@ -110,6 +120,30 @@ fn views_are_written_as_they_are_shown() {
     world.hcd("views student.toml --numbers 1 --out one").succeeded();
     assert!(world.read("one/view-00001.safetensors") == world.read("views/view-00001.safetensors"));
     world.hcd("views student.toml --out views").refused(&["views", "not empty"]);
+    // As a teacher of larger images looks at them.
+    world.hcd("views student.toml --numbers 1 --image-size 24 --out large").succeeded();
+    assert_eq!(read(&world, "large/view-00001.safetensors")["images"].1, [54, 1, 24, 24]);
+    world.hcd("views student.toml --image-size 0 --out no").refused(&["--image-size: ", "= 0"]);
+}
+
+#[test]
+fn answers_about_other_views_or_data_are_refused() {
+    let world = World::new();
+    write_of(&world, "answers.safetensors", &answers(&world), about(&world));
+    let line = "distill student.toml --method kd --teacher-features answers.safetensors --out";
+    let sound = world.hcd(&format!("{line} run")).succeeded();
+    assert!(!sound.stderr.contains("taken at its word"), "{sound}");
+    // Other crops have the same ids and numbers; so has another part of the images.
+    world
+        .hcd(&format!("{line} no --set data.views.crop_padding=2"))
+        .refused(&["about other views (data.views)", "hcd views"]);
+    world.hcd(&format!("{line} no --set data.validation=0")).refused(&["about other data than", "hcd views"]);
+    write(&world, "plain.safetensors", &answers(&world));
+    let plain = world.hcd(&line.replace("answers", "plain").replace("--out", "--out plain")).succeeded();
+    assert!(
+        plain.stderr.contains("note: plain.safetensors: does not say of which data and views"),
+        "{plain}"
+    );
 }
 
 #[test]
@@ -138,7 +172,7 @@ fn answers_that_cannot_be_meant_are_refused() {
     spoilt(&|t| drop(t.remove("seeds"))).refused(&["has no tensor `seeds`"]);
     let neither = |t: &mut Tensors| t.retain(|name, _| name != "views" && name != "seeds");
     spoilt(&neither).refused(&["answers twice about sample"]);
-    write(&world, "sound.safetensors", &sound);
+    write_of(&world, "sound.safetensors", &sound, about(&world));
     for (line, names) in [
         ("--epochs 3", &["answers are missing", "view 2"][..]),
         // The same numbers under another seed are other views.

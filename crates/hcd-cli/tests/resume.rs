@@ -183,7 +183,9 @@ fn other_data_are_refused() {
     let mut images = world.read("data/train-images-idx3-ubyte");
     *images.last_mut().unwrap() ^= 1;
     world.write("data/train-images-idx3-ubyte", images);
-    world.hcd("distill --resume cut").refused(&["cut: the training data at data are not those"]);
+    world
+        .hcd("distill --resume cut")
+        .refused(&["cut: the training data at data are not what the run began with"]);
     assert!(world.tree("cut") == before, "the run was changed");
 }
 

@@ -5,24 +5,10 @@
 mod support;
 
 use std::fs::File;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-use support::World;
+use support::{Ran, World};
 
 const METHODS: [&str; 3] = ["scratch", "kd", "hcd"];
-
-/// Starts a command whose stderr is kept.
-fn start(world: &World, line: &str) -> Child {
-    world.command(line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// What a command said on stderr; it must have succeeded.
-fn told(child: Child) -> String {
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{text}");
-    text
-}
 
 #[test]
 fn two_processes_share_a_comparison() {
@@ -31,11 +17,14 @@ fn two_processes_share_a_comparison() {
         format!("compare student.toml --epochs 6 --methods {} --seeds 0,1 --out {out}", METHODS.join(","))
     };
     world.hcd(&line("alone")).succeeded();
-    let both = [start(&world, &line("shared")), start(&world, &line("shared"))];
-    let texts = both.map(told);
-    let of = |text: &String| text.lines().filter(|line| line.contains("  epoch ")).count();
-    let epochs: Vec<usize> = texts.iter().map(of).collect();
-    assert_eq!(epochs.iter().sum::<usize>(), METHODS.len() * 2 * 6, "{texts:?}");
+    let both = [0, 1].map(|_| world.start(&line("shared"))).map(|started| started.ended().succeeded());
+    assert_eq!(
+        both.iter().map(Ran::epochs_told).sum::<usize>(),
+        METHODS.len() * 2 * 6,
+        "{}{}",
+        both[0],
+        both[1]
+    );
     for cell in METHODS.iter().flat_map(|method| [0, 1].map(|seed| format!("{method}/seed-{seed}"))) {
         for file in ["student.safetensors", "student-best.safetensors", "metrics.jsonl", "recipe.toml"] {
             let read = |out: &str| world.read(&format!("{out}/{cell}/{file}"));
@@ -52,19 +41,19 @@ fn a_cell_that_another_process_is_at_is_waited_for_and_taken_over() {
     std::fs::create_dir(world.path("all/scratch/seed-0")).unwrap();
     let held = File::open(world.path("all/scratch/seed-0")).unwrap();
     held.lock().unwrap();
-    let mut child = start(&world, "compare student.toml --methods scratch,kd --seeds 0 --out all");
+    let mut other = world.start("compare student.toml --methods scratch,kd --seeds 0 --out all");
     let began = Instant::now();
     while !world.path("all/kd/seed-0/result.json").exists() {
-        assert!(child.try_wait().unwrap().is_none() && began.elapsed() < Duration::from_secs(120));
+        assert!(!other.is_over() && began.elapsed() < Duration::from_secs(120));
         std::thread::sleep(Duration::from_millis(5));
     }
     // Long enough for it to have looked again.
     std::thread::sleep(Duration::from_secs(1));
-    assert!(child.try_wait().unwrap().is_none(), "it did not wait");
+    assert!(!other.is_over(), "it did not wait");
     assert!(world.list("all/scratch/seed-0").is_empty(), "two would be at one cell");
     held.unlock().unwrap();
-    let text = told(child);
-    assert_eq!(text.matches("waiting for them").count(), 1, "{text}");
+    let other = other.ended().succeeded();
+    assert_eq!(other.stderr.matches("waiting for them").count(), 1, "{other}");
     assert!(world.path("all/scratch/seed-0/result.json").exists());
     assert_eq!(world.text("all/results.csv").lines().count(), 1 + 2);
 }

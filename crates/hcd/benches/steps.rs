@@ -229,7 +229,7 @@ fn expert(name: &str, answers: Answers, experiment: &Experiment, folder: &Path) 
     let live = Live::new(loaded, normalization, &experiment.device);
     match answers {
         Answers::Live => Box::new(live),
-        Answers::Given => Box::new(Recorded::new(live, usize::MAX)),
+        Answers::Given => Box::new(Recorded::new(live, experiment.view_count())),
         Answers::Filling | Answers::Cached => {
             let loader = experiment.loader().expect("a batch");
             let cached = Cached::open(live, &loader, Precision::F32, Stored::F16, folder);

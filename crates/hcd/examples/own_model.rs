@@ -109,7 +109,7 @@ pub fn train(root: &Path, out: &Path, epochs: u64) -> hcd::Result<Vec<f64>> {
     // Checkpoints, metrics and weights, as in any run; killed, it goes on.
     let run = match RunFolder::exists(out) {
         true => RunFolder::open(out)?.0,
-        false => RunFolder::create(out, &resolved, &experiment)?,
+        false => RunFolder::create(out, &resolved, &experiment, &objective)?,
     };
     let fitted = fit_own(student, &experiment, &mut objective, Some(&run), &mut ())?;
     Ok(fitted.history.epochs.iter().map(|epoch| epoch.loss).collect())

@@ -20,6 +20,9 @@ pub enum Error {
     /// A run folder that cannot be used or continued.
     #[error("{0}")]
     Run(String),
+    /// A training whose loss or weights are no numbers any more.
+    #[error("{0}")]
+    Diverged(String),
     /// A file that cannot be read or written.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

@@ -1,6 +1,7 @@
 //! Files that are whole or absent: written beside their name, flushed, and renamed.
 
 use crate::error::{Error, Result};
+use serde::Serialize;
 use std::fs::{File, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -43,13 +44,22 @@ pub fn create_folder(path: &Path) -> Result<()> {
 /// Where the folder cannot be written to or the disk is full; then nothing is left behind.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |source| Error::Io { path: path.to_owned(), action: "write", source };
-    let mut file =
-        tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder_of(path)).map_err(fail)?;
+    let mut file = temporary(path)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     make_readable(file.path()).map_err(fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
+}
+
+/// Writes `value` under `path` as JSON for people to read, as [`write()`] does.
+///
+/// # Errors
+/// As [`write()`], and where the value has no place in JSON.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::Run(format!("{}: cannot write: {e}", path.display())))?;
+    write(path, format!("{text}\n").as_bytes())
 }
 
 /// A file that is written piece by piece and gets its name when it is whole; dropped before, it is gone.
@@ -69,10 +79,7 @@ impl Pending {
             let message = format!("{}: already there; name another file with --out", path.display());
             return Err(Error::Run(message));
         }
-        let fail = |source| Error::Io { path: path.to_owned(), action: "write", source };
-        let file =
-            tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder_of(path)).map_err(fail)?;
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self { file: temporary(path)?, path: path.to_owned() })
     }
 
     /// Writes `bytes` at a place of the file.
@@ -110,6 +117,17 @@ pub(crate) fn make_readable(path: &Path) -> std::io::Result<()> {
 }
 
 /// The folder that a path is in.
+/// A file without its name yet, beside where it is to be.
+fn temporary(path: &Path) -> Result<tempfile::NamedTempFile> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        let (shown, folder) = (path.display(), folder.display());
+        return Err(Error::Run(format!("{shown}: cannot write: there is no folder {folder}; make it first")));
+    }
+    let file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder);
+    file.map_err(|source| Error::Io { path: path.to_owned(), action: "write", source })
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -11,8 +11,7 @@ use std::path::Path;
 use support::{RESNET, batches, bits_of, experiment, live, method};
 
 fn open(experiment: &Experiment, stored: Stored, folder: &Path) -> hcd::Result<Cached> {
-    let live = live(&support::expert(), experiment);
-    Cached::open(live, &experiment.loader().unwrap(), Precision::F32, stored, folder)
+    Cached::open(live(&support::expert(), experiment), &experiment.loader()?, Precision::F32, stored, folder)
 }
 
 fn lesson(epochs: u64, rest: &str) -> Experiment {

@@ -106,9 +106,9 @@ fn from_files_to_a_report() {
     assert_eq!(method, MethodConfig::of_name("hcd").unwrap());
     let folder = data.path().join("run");
     inspect_space(&folder, 100_000).unwrap();
-    let run = RunFolder::create(&folder, &resolved, &experiment).unwrap();
     let mut teacher = Live::new(expert, normalization, device);
     let mut objective = Objective::Distilled { teacher: &mut teacher, method: &method };
+    let run = RunFolder::create(&folder, &resolved, &experiment, &objective).unwrap();
     let fitted = fit(&experiment, &mut objective, Some(&run), &mut ()).unwrap();
 
     // What the file holds does on the test images what the network in memory does, and not badly.
@@ -142,7 +142,13 @@ fn from_files_to_a_report() {
         left_out: Vec::new(),
     };
     let entries = [Entry { outcome, epochs: run.metrics().unwrap(), insight: None }];
-    let part = Part { name: None, teacher: Some(line), entries: &entries, classes: experiment.classes() };
+    let part = Part {
+        name: None,
+        teacher: Some(line),
+        entries: &entries,
+        diverged: &[],
+        classes: experiment.classes(),
+    };
     let page = Page {
         title: "hcd of resnet10_small",
         intro: "One training.".to_owned(),

@@ -44,7 +44,8 @@ fn check_error(text: &str, parts: &[&str]) {
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
     let in_folder = |folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let files = in_folder(folder.clone()).chain(in_folder(folder.join("ablations")));
+    let folders = [folder.clone(), folder.join("ablations"), folder.join("cifar-10")];
+    let files = folders.into_iter().flat_map(in_folder);
     let mut recipes: Vec<PathBuf> =
         files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
     recipes.sort();

@@ -95,22 +95,20 @@ impl Lesson {
 
     /// Starts a run in `folder`, or goes on with the one there, as a new process would.
     fn run(&self, folder: &Path, watch: &mut Watch) -> hcd::Result<Fitted> {
+        let mut teacher = self.teacher.as_ref().map(|(expert, _)| live(expert, &self.experiment));
+        let mut objective = match (&mut teacher, &self.teacher) {
+            (Some(teacher), Some((_, method))) => Objective::Distilled { teacher, method },
+            _ => Objective::Supervised,
+        };
         let run = if RunFolder::exists(folder) {
             let (run, recipe) = RunFolder::open(folder)?;
             assert_eq!(recipe, self.resolved.recipe);
-            assert_eq!(run.check_same(&self.experiment)?, Vec::<String>::new());
+            assert_eq!(run.check_same(&self.experiment, &objective)?, Vec::<String>::new());
             run
         } else {
-            RunFolder::create(folder, &self.resolved, &self.experiment)?
+            RunFolder::create(folder, &self.resolved, &self.experiment, &objective)?
         };
-        match &self.teacher {
-            None => fit(&self.experiment, &mut Objective::Supervised, Some(&run), watch),
-            Some((expert, method)) => {
-                let mut teacher = live(expert, &self.experiment);
-                let mut objective = Objective::Distilled { teacher: &mut teacher, method };
-                fit(&self.experiment, &mut objective, Some(&run), watch)
-            }
-        }
+        fit(&self.experiment, &mut objective, Some(&run), watch)
     }
 
     /// Runs until the event; says whether it was killed there.
@@ -333,12 +331,13 @@ fn other_data_or_another_folder_are_refused() {
     assert!(lesson.killed(folder.path(), 3));
     let (run, _) = RunFolder::open(folder.path()).unwrap();
     let other = experiment_on(images(7, 6), &lesson.resolved);
-    let error = run.check_same(&other).unwrap_err();
+    let labels = Objective::Supervised;
+    let error = run.check_same(&other, &labels).unwrap_err();
     assert!(matches!(error, Error::Run(_)));
-    assert!(error.to_string().ends_with("are not those that the run began with"), "{error}");
-    assert!(run.check_same(&lesson.experiment).unwrap().is_empty());
+    assert!(error.to_string().contains("are not what the run began with"), "{error}");
+    assert!(run.check_same(&lesson.experiment, &labels).unwrap().is_empty());
     // What is in the folder is not started over, and what is none is not gone on with.
-    let again = RunFolder::create(folder.path(), &lesson.resolved, &lesson.experiment).unwrap_err();
+    let again = RunFolder::create(folder.path(), &lesson.resolved, &lesson.experiment, &labels).unwrap_err();
     assert!(again.to_string().contains("already there and not empty"), "{again}");
     let empty = tempfile::tempdir().unwrap();
     let none = RunFolder::open(empty.path()).unwrap_err();

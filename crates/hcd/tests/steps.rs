@@ -162,9 +162,8 @@ fn averaged_weights_follow_the_recurrence_and_are_what_is_exported() {
         assert_eq!(bits_of(&learner.exported()), bits(&averaged));
     }
     let folder = tempfile::tempdir().unwrap();
-    let run =
-        RunFolder::create(folder.path(), &support::resolve(RESNET, &format!("{STILL}{train}")), &experiment);
-    let run = run.unwrap();
+    let resolved = support::resolve(RESNET, &format!("{STILL}{train}"));
+    let run = RunFolder::create(folder.path(), &resolved, &experiment, &Objective::Supervised).unwrap();
     let fitted = fit(&experiment, &mut Objective::Supervised, Some(&run), &mut ()).unwrap();
     let checkpoint = run.checkpoints().newest::<History>().unwrap().unwrap().tensors;
     let averaged = bits(&under("ema.", &checkpoint));

@@ -16,8 +16,7 @@ use std::path::{Path, PathBuf};
 use support::{RESNET, experiment, experiment_on, images, live, resolve};
 
 fn open_as(experiment: &Experiment, expert: &Loaded, stored: Stored, folder: &Path) -> hcd::Result<Cached> {
-    let live = live(expert, experiment);
-    Cached::open(live, &experiment.loader().unwrap(), Precision::F32, stored, folder)
+    Cached::open(live(expert, experiment), &experiment.loader()?, Precision::F32, stored, folder)
 }
 
 fn open(experiment: &Experiment, folder: &Path) -> hcd::Result<Cached> {
@@ -337,8 +336,7 @@ fn answers_that_are_not_the_teachers_are_found_out() {
     assert!(!folder.path().join("seed-0").exists(), "verifying begins no file");
     fill(&mut cached, &experiment, 1);
     let sound = cached.verify(&loader, &[0, 1], 200).unwrap();
-    assert_eq!(sound.entries + sound.missing, 200);
-    assert!(sound.entries > 50 && sound.missing > 50, "{sound:?}");
+    assert_eq!((sound.entries, sound.missing), (48, 48), "each once, though more were asked for");
     assert!(sound.difference <= sound.allowed && sound.allowed < 0.01 * sound.largest, "{sound:?}");
     drop(cached);
 

@@ -82,7 +82,7 @@ fn a_recorded_teacher_says_what_a_live_one_says_and_looks_once() {
     let expert = support::expert();
     let experiment = experiment(RESNET, "train = { epochs = 2, batch_size = 10 }");
     let mut direct = live(&expert, &experiment);
-    let mut recorded = Recorded::new(live(&expert, &experiment), usize::MAX);
+    let mut recorded = Recorded::new(live(&expert, &experiment), 80);
     let answer = |output: TeacherOutput| {
         let bits = |tensor: Tensor<2>| tensor.into_data().iter::<f32>().map(f32::to_bits).collect();
         (bits(output.penultimate), bits(output.logits))
@@ -109,6 +109,16 @@ fn a_recorded_teacher_says_what_a_live_one_says_and_looks_once() {
     let first = &batches(&experiment, 0)[0];
     recorded.answer(first, ViewKey { seed: 0, number: 0 }).unwrap();
     assert_eq!(recorded.asked(), 90);
+
+    // Where not all would fit, none is kept.
+    let views = Recorded::MOST_BYTES / (direct.width() * size_of::<f32>());
+    for (views, asked) in [(views, 10), (views + 1, 20)] {
+        let mut recorded = Recorded::new(live(&expert, &experiment), views);
+        for _ in 0..2 {
+            recorded.answer(first, ViewKey { seed: 0, number: 0 }).unwrap();
+        }
+        assert_eq!((recorded.asked(), recorded.remembers()), (asked, asked == 10));
+    }
 }
 
 #[test]
@@ -117,9 +127,10 @@ fn heads_are_checkpointed_and_never_exported() {
     let text = "train = { epochs = 1, batch_size = 16, ema_decay = 0.9 }";
     let experiment = experiment(RESNET, text);
     let folder = tempfile::tempdir().unwrap();
-    let run = RunFolder::create(folder.path(), &support::resolve(RESNET, text), &experiment).unwrap();
     let (method, mut teacher) = (method("hcd"), live(&expert, &experiment));
     let mut objective = Objective::Distilled { teacher: &mut teacher, method: &method };
+    let resolved = support::resolve(RESNET, text);
+    let run = RunFolder::create(folder.path(), &resolved, &experiment, &objective).unwrap();
     let fitted = fit(&experiment, &mut objective, Some(&run), &mut ()).unwrap();
     let plain: BTreeSet<String> = Network::new(experiment.model.as_ref().unwrap(), 0, &experiment.device)
         .named()

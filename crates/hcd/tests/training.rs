@@ -75,7 +75,8 @@ fn the_best_epoch_is_the_earliest_of_the_best_on_validation_data() {
         );
         let experiment = experiment(RESNET, &text);
         let folder = tempfile::tempdir().unwrap();
-        let run = RunFolder::create(folder.path(), &support::resolve(RESNET, &text), &experiment).unwrap();
+        let resolved = support::resolve(RESNET, &text);
+        let run = RunFolder::create(folder.path(), &resolved, &experiment, &Objective::Supervised).unwrap();
         let fitted = fit(&experiment, &mut Objective::Supervised, Some(&run), &mut ()).unwrap();
         let best = export::load(&run.best(), &experiment.device).unwrap();
         assert_eq!(run.metrics().unwrap(), fitted.history.epochs);
@@ -100,7 +101,8 @@ fn without_held_out_data_no_epoch_is_chosen() {
     let text = "data = { path = 'in memory', validation = 0 }\ntrain = { epochs = 1, batch_size = 16 }";
     let experiment = experiment(RESNET, text);
     let folder = tempfile::tempdir().unwrap();
-    let run = RunFolder::create(folder.path(), &support::resolve(RESNET, text), &experiment).unwrap();
+    let resolved = support::resolve(RESNET, text);
+    let run = RunFolder::create(folder.path(), &resolved, &experiment, &Objective::Supervised).unwrap();
     let fitted = fit(&experiment, &mut Objective::Supervised, Some(&run), &mut ()).unwrap();
     assert_eq!((fitted.history.best, &fitted.history.epochs[0].validation), (None, &None));
     assert!(run.last().exists() && !run.best().exists());
@@ -114,7 +116,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_says_where() {
         );
         let experiment = experiment(RESNET, &format!("{rate}\n{train}"));
         let error = fit(&experiment, &mut Objective::Supervised, None, &mut ()).unwrap_err();
-        assert!(matches!(error, Error::Run(_)), "{error:?}");
+        assert!(matches!(error, Error::Diverged(_)), "{error:?}");
         error.to_string()
     };
     let early = message(1e30, "train = { epochs = 2, batch_size = 16 }");

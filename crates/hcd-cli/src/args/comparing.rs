@@ -40,6 +40,9 @@ pub struct ViewsArgs {
     /// Views to write, by number [default: all that the training shows]
     #[arg(long, value_delimiter = ',', value_name = "NUMBERS", value_parser = whole(), allow_negative_numbers = true)]
     pub numbers: Option<Vec<u64>>,
+    /// Side of the images, in pixels: the same views at the size that a teacher looks at [default: the student's]
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<usize>,
     /// Print one JSON object instead of a line
     #[arg(long)]
     pub json: bool,

@@ -4,7 +4,7 @@ use crate::args::CompareArgs;
 use crate::publish::{self, Compared};
 use crate::round::{self, Round};
 use crate::{budget, session};
-use hcd::config::{self, CompareConfig, Lesson, Resolved};
+use hcd::config::{self, CompareConfig, Lesson, Origin, Resolved};
 use hcd::eval::Split;
 use hcd::methods::METHODS;
 use hcd::train::{Experiment, inspect_folder};
@@ -26,7 +26,11 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
     // What nobody asked for by name need not suit the networks.
     let anything = args.methods.is_none() && listed.is_none();
     let methods = match (args.methods, &listed) {
-        (Some(names), _) => names.iter().map(|name| lesson(name)).collect::<hcd::Result<Vec<_>>>()?,
+        (Some(names), _) => {
+            let known = listed.as_ref().map(|compare| compare.methods.as_slice()).unwrap_or_default();
+            let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+            names.map(|name| lesson(name, known)).collect::<hcd::Result<Vec<_>>>()?
+        }
         (None, Some(compare)) => compare.methods.clone(),
         (None, None) => METHODS.iter().map(|method| Lesson::named(method.name)).collect(),
     };
@@ -39,7 +43,8 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
     if !problems.is_empty() {
         return Err(hcd::Error::Recipe(problems.join("; ")).into());
     }
-    if !args.budget && !Round::begun(&folder) {
+    refuse_single(&resolved)?;
+    if !args.budget && !Round::begun(&folder, &resolved)? {
         inspect_folder(&folder)?;
     }
     let pairs = pairs_of(&resolved)?;
@@ -60,14 +65,28 @@ pub fn run(args: CompareArgs) -> anyhow::Result<()> {
         )?);
     }
     round::begin(&folder, &resolved)?;
-    let entries = round::run_all(&mut rounds, &seeds)?;
+    let ended = round::run_all(&mut rounds, &seeds)?;
     let mut compared = Vec::new();
-    for ((round, pair), mut entries) in rounds.iter_mut().zip(&pairs).zip(entries) {
+    for ((round, pair), ended) in rounds.iter_mut().zip(&pairs).zip(ended) {
+        let (mut entries, diverged) = publish::divided(ended);
         entries.sort_by_key(|entry| methods.iter().position(|lesson| lesson.label == entry.outcome.name));
         let teacher = round.teacher_line()?;
-        compared.push(Compared { name: pair.name.clone(), experiment: &pair.experiment, teacher, entries });
+        let (name, experiment) = (pair.name.clone(), &pair.experiment);
+        compared.push(Compared { name, experiment, teacher, entries, diverged });
     }
     publish::comparison("compare", &resolved, &compared, &folder, args.json)
+}
+
+/// A comparison has seeds and methods; a flag that names one of them would have no effect.
+fn refuse_single(resolved: &Resolved) -> hcd::Result<()> {
+    for (key, flag) in [("seed", "--seeds"), ("method.name", "--methods")] {
+        if resolved.origins.get(key) == Some(&Origin::Flag) {
+            return Err(hcd::Error::Recipe(format!(
+                "{key}: a comparison has several; name them with {flag}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The pairs that a recipe lists, or its own.
@@ -86,11 +105,23 @@ fn pairs_of(resolved: &Resolved) -> anyhow::Result<Vec<Pair>> {
     compare.pairs.iter().map(pair).collect()
 }
 
-fn lesson(name: &str) -> hcd::Result<Lesson> {
+/// What the recipe has under that label, or else the method of that name with its defaults.
+fn lesson(name: &str, listed: &[Lesson]) -> hcd::Result<Lesson> {
+    if let Some(lesson) = listed.iter().find(|lesson| lesson.label == name) {
+        return Ok(lesson.clone());
+    }
     match METHODS.iter().any(|method| method.name == name) {
         true => Ok(Lesson::named(name)),
         false => {
-            let known = METHODS.iter().map(|method| method.name).collect::<Vec<_>>().join(", ");
+            let labels = listed.iter().map(|lesson| lesson.label.as_str());
+            let names = METHODS.iter().map(|method| method.name);
+            let mut known: Vec<&str> = labels.collect();
+            names.for_each(|name| {
+                if !known.contains(&name) {
+                    known.push(name)
+                }
+            });
+            let known = known.join(", ");
             Err(hcd::Error::Recipe(format!("--methods {name}: unknown, expected some of {known}")))
         }
     }

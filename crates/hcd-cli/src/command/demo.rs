@@ -18,9 +18,10 @@ pub fn run(args: DemoArgs) -> anyhow::Result<()> {
     let experiment = session::prepare(&resolved.recipe)?;
     let methods = resolved.recipe.compare.as_ref().map(|compare| compare.methods.clone()).unwrap_or_default();
     let mut rounds = [Round::new(&resolved, &experiment, &methods, &folder, None, false)?];
-    let entries = round::run_all(&mut rounds, &[resolved.recipe.seed])?.concat();
+    let (entries, diverged) =
+        publish::divided(round::run_all(&mut rounds, &[resolved.recipe.seed])?.concat());
     let teacher = rounds[0].teacher_line()?;
-    let compared = [Compared { name: None, experiment: &experiment, teacher, entries }];
+    let compared = [Compared { name: None, experiment: &experiment, teacher, entries, diverged }];
     publish::comparison("demo", &resolved, &compared, &folder, args.place.json)
 }
 

@@ -3,9 +3,8 @@
 use super::train::{finish, start};
 use crate::args::TrainArgs;
 use crate::session;
-use hcd::teacher::{Live, Teacher};
-use hcd::train::{Experiment, Objective};
-use std::path::Path;
+use hcd::teacher::Teacher;
+use hcd::train::Objective;
 
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let (resolved, folder) = start(&args.source, args.place.out.clone(), args.resume.as_deref(), "distill")?;
@@ -23,7 +22,13 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
             let loaded = session::load_teacher(&experiment)?;
             let network = (loaded.network.clone(), loaded.card.clone());
             let live = session::live_teacher(&experiment, loaded)?;
-            (answering(&experiment, live, cache)?, Some(network))
+            let teacher: Box<dyn Teacher> = match cache {
+                None => Box::new(live),
+                Some(folder) => {
+                    Box::new(session::keep_answers(&experiment, live, folder, &[resolved.recipe.seed])?)
+                }
+            };
+            (teacher, Some(network))
         }
     };
     let Some(method) = &resolved.recipe.method else {
@@ -31,12 +36,4 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     };
     let mut objective = Objective::Distilled { teacher: teacher.as_mut(), method };
     finish(&resolved, &experiment, &mut objective, &folder, &args.place, network.as_ref())
-}
-
-/// A teacher that is asked, its answers kept where a folder is named for them.
-fn answering(experiment: &Experiment, live: Live, cache: Option<&Path>) -> anyhow::Result<Box<dyn Teacher>> {
-    let Some(folder) = cache else { return Ok(Box::new(live)) };
-    let cached = session::keep_answers(experiment, live, folder)?;
-    session::announce(experiment, &cached, &[experiment.recipe.seed])?;
-    Ok(Box::new(cached))
 }

@@ -1,9 +1,11 @@
 //! `hcd report`: runs of any age as one table and one page.
 
 use crate::args::ReportArgs;
-use crate::{cell, output, publish};
+use crate::cell::{self, Ended};
+use crate::grouping::{Found, tell_apart};
+use crate::{output, publish};
 use hcd::config;
-use hcd::report::{self, Entry, Page, Part, TeacherLine};
+use hcd::report::{self, Diverged, Entry, Page, Part, TeacherLine};
 use hcd::train::{RunFolder, inspect_folder};
 use hcd::{Error, files};
 use std::path::{Path, PathBuf};
@@ -15,38 +17,27 @@ pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     if let Some(folder) = &args.out {
         inspect_folder(folder)?;
     }
-    let (runs, entries) = sorted(finished(&args.runs)?)?;
-    let split = entries[0].outcome.split;
-    if let Some(odd) = entries.iter().find(|entry| entry.outcome.split != split) {
-        let other = odd.outcome.split;
-        let what =
-            format!("results on {split} and on {other} images are not for one table; name runs of one kind");
-        return Err(Error::Run(what).into());
-    }
-    let (pairs, classes) = (report::by_pair(&entries), classes(&runs[0])?);
-    let first_of = |name: &Option<String>| {
-        entries.iter().position(|entry| entry.outcome.pair == *name).map(|index| runs[index].as_path())
-    };
-    let part = |(name, entries)| Part {
-        name: Option::clone(name),
-        teacher: first_of(name).and_then(teacher),
-        entries,
-        classes: &classes,
-    };
-    let parts: Vec<Part> = pairs.iter().map(|(name, entries)| part((name, entries.as_slice()))).collect();
+    let found = sorted(finished(&args.runs)?)?;
+    check_split(&found)?;
+    let runs: Vec<PathBuf> = found.iter().map(|run| run.folder.clone()).collect();
+    let gathered = gather(found)?;
+    let parts: Vec<Part> = gathered.iter().map(Gathered::part).collect();
+    let entries = report::entries_of(&parts);
     if let Some(folder) = &args.out {
         let recipe = files::read_text(&recipe(&args.runs[0], &runs[0]))?;
         let notes: Vec<String> = runs.iter().map(|run| run.display().to_string()).collect();
-        let intro = format!("{} runs, which the end of this page names.", entries.len());
+        let intro = format!("{} runs, which the end of this page names.", runs.len());
         files::create_folder(folder)?;
         let page = Page { title: "hcd report", intro, parts: &parts, recipe: &recipe, notes: &notes };
         publish::write_report(&page, folder)?;
     }
     if args.json {
         let outcomes: Vec<_> = entries.iter().map(|entry| &entry.outcome).collect();
+        let diverged: Vec<_> = gathered.iter().flat_map(|part| &part.diverged).collect();
         let (lead, ranking) = (report::lead(&entries), report::ranking(&entries));
-        let value =
-            serde_json::json!({ "methods": outcomes, "lead": lead, "ranking": ranking, "report": args.out });
+        let value = serde_json::json!({
+            "methods": outcomes, "diverged": diverged, "lead": lead, "ranking": ranking, "report": args.out,
+        });
         return output::json(&value);
     }
     publish::print_parts(&parts);
@@ -56,32 +47,102 @@ pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The runs and what they came to: pairs as they come, the methods of each as in its comparison.
-fn sorted(folders: Vec<PathBuf>) -> anyhow::Result<(Vec<PathBuf>, Vec<Entry>)> {
-    let (mut found, mut pairs) = (Vec::new(), Vec::new());
-    for run in folders {
-        let entry = cell::read(&run)?;
-        let known = pairs.iter().position(|pair| *pair == entry.outcome.pair);
-        let pair = known.unwrap_or_else(|| {
-            pairs.push(entry.outcome.pair.clone());
-            pairs.len() - 1
-        });
-        found.push(((pair, place(&run, &entry.outcome.name)), run, entry));
+/// The runs of one table.
+struct Gathered {
+    name: Option<String>,
+    teacher: Option<TeacherLine>,
+    classes: Vec<String>,
+    entries: Vec<Entry>,
+    diverged: Vec<Diverged>,
+}
+
+impl Gathered {
+    fn part(&self) -> Part<'_> {
+        Part {
+            name: self.name.clone(),
+            teacher: self.teacher.clone(),
+            entries: &self.entries,
+            diverged: &self.diverged,
+            classes: &self.classes,
+        }
     }
-    found.sort_by_key(|(at, ..)| *at);
-    Ok(found.into_iter().map(|(_, run, entry)| (run, entry)).unzip())
+}
+
+/// The runs by pair, in the order in which pairs first appear.
+fn gather(found: Vec<Found>) -> anyhow::Result<Vec<Gathered>> {
+    let mut gathered: Vec<Gathered> = Vec::new();
+    for mut run in found {
+        let name = run.pair().clone();
+        let index = match gathered.iter().position(|part| part.name == name) {
+            Some(index) => index,
+            None => {
+                let (teacher, classes) = (None, std::mem::take(&mut run.classes));
+                gathered.push(Gathered { name, teacher, classes, entries: vec![], diverged: vec![] });
+                gathered.len() - 1
+            }
+        };
+        let part = &mut gathered[index];
+        part.teacher = part.teacher.take().or_else(|| teacher(&run.folder));
+        match run.ended {
+            Ended::Whole(entry) => part.entries.push(*entry),
+            Ended::Diverged(diverged) => part.diverged.push(diverged),
+        }
+    }
+    Ok(gathered)
+}
+
+/// Figures on different images are not for one table.
+fn check_split(found: &[Found]) -> hcd::Result<()> {
+    let mut splits = found.iter().filter_map(|run| match &run.ended {
+        Ended::Whole(entry) => Some(entry.outcome.split),
+        Ended::Diverged(_) => None,
+    });
+    let Some(split) = splits.next() else { return Ok(()) };
+    match splits.find(|other| *other != split) {
+        None => Ok(()),
+        Some(other) => Err(Error::Run(format!(
+            "results on {split} and on {other} images are not for one table; name runs of one kind"
+        ))),
+    }
+}
+
+/// The runs and what they came to: pairs as they come, the methods of each as in its comparison.
+fn sorted(folders: Vec<PathBuf>) -> anyhow::Result<Vec<Found>> {
+    let mut places = Vec::new();
+    let mut found = Vec::new();
+    for run in folders {
+        let mut run = Found::read(run)?;
+        let name = run.name().clone();
+        places.push(place(&run.folder, &name));
+        found.push(run);
+    }
+    tell_apart(&mut found)?;
+    let mut pairs = Vec::new();
+    let mut keyed = Vec::new();
+    for (mut run, place) in found.into_iter().zip(places) {
+        let pair = run.pair().clone();
+        if !pairs.contains(&pair) {
+            pairs.push(pair.clone());
+        }
+        keyed.push(((pairs.iter().position(|known| *known == pair), place), run));
+    }
+    keyed.sort_by_key(|(at, _)| *at);
+    Ok(keyed.into_iter().map(|(_, run)| run).collect())
 }
 
 /// The folders of finished runs in and below those given; at least one.
 fn finished(folders: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let (mut runs, mut unfinished) = (Vec::new(), 0);
-    for folder in folders {
-        let before = runs.len();
+    let again = |(index, folder): &(usize, &PathBuf)| folders[..*index].contains(folder);
+    for (_, folder) in folders.iter().enumerate().filter(|place| !again(place)) {
+        let (before, shown) = (runs.len(), folder.display());
+        let refuse = |what: &str| Err(Error::Run(format!("{shown}: {what}")).into());
+        if !folder.is_dir() {
+            return refuse("no such folder; name one that was some --out");
+        }
         collect(folder, DEEPEST, &mut runs, &mut unfinished)?;
         if runs.len() == before {
-            let shown = folder.display();
-            let what = format!("{shown}: holds no finished run; name a folder that was some --out");
-            return Err(Error::Run(what).into());
+            return refuse("holds no finished run; name a folder that was some --out");
         }
     }
     if unfinished > 0 {
@@ -91,7 +152,8 @@ fn finished(folders: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn collect(folder: &Path, depth: usize, runs: &mut Vec<PathBuf>, unfinished: &mut usize) -> hcd::Result<()> {
-    if RunFolder::exists(folder) {
+    // A result without its recipe is told as what it is when it is read.
+    if RunFolder::exists(folder) || cell::is_finished(folder) {
         match cell::is_finished(folder) {
             true if !runs.contains(&folder.to_owned()) => runs.push(folder.to_owned()),
             true => {}
@@ -108,11 +170,6 @@ fn collect(folder: &Path, depth: usize, runs: &mut Vec<PathBuf>, unfinished: &mu
         }
     }
     Ok(())
-}
-
-/// The names of the classes. Runs of earlier versions have none, and are read all the same.
-fn classes(run: &Path) -> hcd::Result<Vec<String>> {
-    Ok(RunFolder::open(run)?.0.about()?.classes)
 }
 
 /// What a comparison told of its teacher, above the folder of one of its runs.

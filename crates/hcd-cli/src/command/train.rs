@@ -1,7 +1,7 @@
 //! `hcd train`: a network from labels.
 
 use crate::args::{RecipeSource, RunPlace, TrainArgs};
-use crate::cell::{Cell, Standing};
+use crate::cell::{Cell, Ended, Standing};
 use crate::publish;
 use crate::session;
 use hcd::config::{self, Origin, Resolved};
@@ -62,7 +62,8 @@ pub fn finish(
 ) -> anyhow::Result<()> {
     let cell = Cell { label: objective.name(), resolved, experiment, folder, split: Split::Test, pair: None };
     let entry = match cell.standing(objective)? {
-        Standing::Finished(entry) => *entry,
+        Standing::Finished(Ended::Whole(entry)) => *entry,
+        Standing::Finished(Ended::Diverged(run)) => return Err(hcd::Error::Diverged(run.what).into()),
         Standing::Theirs => {
             let shown = folder.display();
             let message = format!(
@@ -71,7 +72,7 @@ pub fn finish(
             return Err(hcd::Error::Run(message).into());
         }
         Standing::Ours(hold) => {
-            let trained = cell.train(hold, objective)?;
+            let trained = cell.train(&hold, objective)?;
             let ask =
                 |(network, card): &(Network, Card)| session::reference(experiment, cell.split, network, card);
             let reference = teacher.map(ask).transpose()?;

@@ -10,7 +10,7 @@ pub mod refusals;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -181,13 +181,13 @@ impl World {
 
     fn run(&self, program: &str, args: &[String], line: &str) -> Ran {
         let mut command = assert_cmd::Command::new(program);
-        let output = command.args(args).current_dir(self.0.path()).timeout(HANGS).output().unwrap();
-        Ran {
-            line: line.to_owned(),
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ran::of(line, command.args(args).current_dir(self.0.path()).timeout(HANGS).output().unwrap())
+    }
+
+    /// Starts `hcd`, to be waited for with [`Started::ended`].
+    pub fn start(&self, line: &str) -> Started {
+        let child = self.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Started { line: line.to_owned(), child }
     }
 
     /// A command that is yet to be started.
@@ -229,6 +229,23 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// A command at work.
+pub struct Started {
+    line: String,
+    child: Child,
+}
+
+impl Started {
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    pub fn ended(self) -> Ran {
+        Ran::of(&self.line, self.child.wait_with_output().unwrap())
+    }
+}
+
 /// What a command did.
 pub struct Ran {
     line: String,
@@ -245,6 +262,15 @@ impl fmt::Display for Ran {
 }
 
 impl Ran {
+    fn of(line: &str, output: Output) -> Self {
+        Self {
+            line: line.to_owned(),
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// It must have succeeded, and said nothing on stderr but progress, warnings and where things are.
     pub fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "{self}");

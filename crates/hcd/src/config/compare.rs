@@ -18,6 +18,11 @@ const SECTIONS: [(&str, bool); 7] = [
     ("data", false),
 ];
 
+/// Files in the folder of a comparison: no method or pair can be called so.
+const RESERVED: [&str; 5] = ["recipe.toml", "report.html", "results.csv", "results.md", "teacher.json"];
+/// Most letters of a label, which is the name of a folder.
+const MOST_LETTERS: usize = 100;
+
 /// What is compared: every method with every pair of teacher and student and every seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +72,7 @@ impl TryFrom<Table> for Lesson {
                 None => Ok(Self { label, method: None }),
             };
         }
+        MethodConfig::unfold(&mut table);
         let method = table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
         Ok(Self { label, method: Some(method) })
     }
@@ -158,6 +164,12 @@ fn folder_name(table: &mut Table, key: &str) -> std::result::Result<Option<Strin
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match table.remove(key) {
         None => Ok(None),
+        Some(Value::String(name)) if RESERVED.contains(&name.as_str()) => {
+            Err(format!("{key} = \"{name}\": a comparison has a file of that name, take another"))
+        }
+        Some(Value::String(name)) if name.len() > MOST_LETTERS => {
+            Err(format!("{key} has {} letters, must have at most {MOST_LETTERS}", name.len()))
+        }
         Some(Value::String(name))
             if !name.is_empty() && !name.starts_with('.') && name.chars().all(plain) =>
         {

@@ -9,7 +9,7 @@ mod resolve;
 
 pub use compare::{CompareConfig, Lesson, Pairing};
 pub use data::{DataConfig, Normalizing};
-pub use resolve::{Origin, Override, Resolved, from_text, load, parse_override};
+pub use resolve::{Origin, Override, Resolved, difference, from_text, load, parse_override, values};
 
 use crate::data::Preprocess;
 use crate::methods::MethodConfig;
@@ -54,7 +54,7 @@ pub struct Recipe {
 }
 
 /// Who teaches.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherConfig {
     /// Its weights: a file written by this program, which says what network they fit, or of any other origin.
@@ -192,6 +192,17 @@ impl Recipe {
         add("student", self.student.check());
         add("teacher", self.teacher.as_ref().map(TeacherConfig::check).unwrap_or_default());
         add("method", self.method.as_ref().map(MethodConfig::check).unwrap_or_default());
+        let lessons = self.compare.iter().flat_map(|compare| &compare.methods);
+        for method in self.method.iter().chain(lessons.filter_map(|lesson| lesson.method.as_ref())) {
+            let (least, came) = (method.least_batch(), train.batch_size);
+            if came > 0 && came < least {
+                let name = method.name();
+                let what = format!(
+                    "batch_size = {came}: {name} compares samples of a batch, must be at least {least}"
+                );
+                add("train", vec![what]);
+            }
+        }
         add("finetune", self.finetune.check());
         add("optimizer", self.optimizer.check());
         add("schedule", self.schedule.check(self.optimizer.lr(), train.epochs));

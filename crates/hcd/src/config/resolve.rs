@@ -3,6 +3,7 @@
 use super::Recipe;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::methods::MethodConfig;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -62,10 +63,7 @@ impl Resolved {
     /// # Errors
     /// Where a value cannot be written as TOML, such as a number beyond its range.
     pub fn values(&self) -> Result<Vec<(String, Value)>> {
-        let table = table_of(&self.recipe)?;
-        let mut values = Vec::new();
-        flatten("", &table, &mut values);
-        Ok(values)
+        values(&self.recipe)
     }
 
     /// The whole recipe as TOML.
@@ -76,6 +74,32 @@ impl Resolved {
         toml::to_string(&self.recipe)
             .map_err(|e| Error::Recipe(format!("recipe cannot be written as TOML: {e}")))
     }
+}
+
+/// Every value of a recipe by dotted key, in its order.
+///
+/// # Errors
+/// As [`Resolved::values`].
+pub fn values(recipe: &Recipe) -> Result<Vec<(String, Value)>> {
+    let mut values = Vec::new();
+    flatten("", &table_of(recipe)?, &mut values);
+    Ok(values)
+}
+
+/// The first value that is another in `now` than in `before`, as people read it: `optimizer.lr = 0.1, now 0.05`.
+///
+/// # Errors
+/// As [`Resolved::values`].
+pub fn difference(before: &Recipe, now: &Recipe) -> Result<Option<String>> {
+    let (before, now) = (values(before)?, values(now)?);
+    let of = |values: &[(String, Value)], key: &str| {
+        let found = values.iter().find(|(other, _)| other == key);
+        found.map_or("nothing".to_owned(), |(_, value)| value.to_string())
+    };
+    let keys = before.iter().chain(&now).map(|(key, _)| key);
+    let told = |key: &String| (key.clone(), of(&before, key), of(&now, key));
+    let found = keys.map(told).find(|(_, before, now)| before != now);
+    Ok(found.map(|(key, before, now)| format!("{key} = {before}, now {now}")))
 }
 
 /// Reads `key=value` as given to `--set`: the value is TOML, or else a string.
@@ -118,6 +142,7 @@ pub fn from_text(text: &str, name: &str, overrides: &[Override]) -> Result<Resol
         Error::Recipe(format!("{name}: line {}: {} (`{found}`)", line + 1, one_line(error.message())))
     })?;
     rename_model(&mut table).map_err(|what| Error::Recipe(format!("{name}: {what}")))?;
+    overrides.iter().for_each(|change| switch_kind(&mut table, change));
     let in_file = keys_of(&table);
     for change in overrides {
         set(&mut table, change).map_err(|what| Error::Recipe(format!("--set {}: {what}", change.key)))?;
@@ -157,6 +182,19 @@ fn settle_kinds(table: &mut Table) {
         if let Some(Value::Table(inner)) = table.get_mut(section) {
             inner.entry("name").or_insert_with(|| kind.into());
         }
+    }
+    if let Some(Value::Table(method)) = table.get_mut("method") {
+        MethodConfig::unfold(method);
+    }
+}
+
+/// Another kind of a section begins with its own defaults: what the file says is of the kind that it has.
+fn switch_kind(table: &mut Table, change: &Override) {
+    let section = KINDS.iter().find(|(section, _)| change.key == format!("{section}.name"));
+    let Some((section, usual)) = section else { return };
+    let named = table.get(*section).and_then(|inner| inner.get("name")).and_then(Value::as_str);
+    if change.value.as_str() != Some(named.unwrap_or(usual)) {
+        table.remove(*section);
     }
 }
 

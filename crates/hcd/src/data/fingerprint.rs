@@ -2,6 +2,7 @@
 
 use super::{Dataset, batch};
 use crate::error::Result;
+use std::sync::OnceLock;
 
 /// BLAKE3, in hexadecimal, over the number of samples, their shape, and each sample's id, label and
 /// pixels, in order.
@@ -25,6 +26,15 @@ pub fn fingerprint(dataset: &dyn Dataset) -> Result<String> {
         }
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The fingerprint of `dataset`, which is kept in `place`.
+pub(crate) fn known<'a>(place: &'a OnceLock<String>, dataset: &dyn Dataset) -> Result<&'a str> {
+    if let Some(known) = place.get() {
+        return Ok(known);
+    }
+    let found = fingerprint(dataset)?;
+    Ok(place.get_or_init(|| found))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use super::{Dataset, HostBatch, Normalization, ViewPolicy, Views};
 use crate::error::{Error, Result};
 use crate::rng;
 use rand::seq::SliceRandom;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 /// Batches that wait while the consumer works: enough to hide the preparation of one.
@@ -24,6 +24,8 @@ pub struct TrainLoader {
     views: Views,
     levels: Levels,
     batch_size: usize,
+    /// Of the set, once it was asked for.
+    fingerprint: Arc<OnceLock<String>>,
 }
 
 impl TrainLoader {
@@ -56,14 +58,20 @@ impl TrainLoader {
             )));
         }
         let views = Views::new(policy, &normalization.mean, seed)?;
-        Ok(Self { dataset, views, levels, batch_size })
+        Ok(Self { dataset, views, levels, batch_size, fingerprint: Arc::default() })
+    }
+
+    /// The loader with what is known of its set's fingerprint, and may be in time.
+    pub(crate) fn known_by(self, fingerprint: Arc<OnceLock<String>>) -> Self {
+        Self { fingerprint, ..self }
     }
 
     /// A loader of the same views of `dataset`, the same samples at another size, in batches of up to `most`.
     pub fn at_size_of(&self, dataset: Arc<dyn Dataset>, most: usize) -> Self {
         let shape = self.dataset.image_shape();
         let views = self.views.drawn_for((shape.height, shape.width));
-        Self { dataset, views, levels: self.levels.clone(), batch_size: self.batch_size.min(most) }
+        let (levels, batch_size) = (self.levels.clone(), self.batch_size.min(most));
+        Self { dataset, views, levels, batch_size, fingerprint: Arc::default() }
     }
 
     /// A loader of views drawn under another seed.
@@ -123,6 +131,15 @@ impl TrainLoader {
     /// What is learned from.
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
         &self.dataset
+    }
+
+    /// The [fingerprint](super::fingerprint()) of what is learned from. All images are read for it, once for a loader, its copies
+    /// and the [experiment](crate::train::Experiment::loader) that made it.
+    ///
+    /// # Errors
+    /// Where an image cannot be read.
+    pub fn fingerprint(&self) -> Result<&str> {
+        super::known_fingerprint(&self.fingerprint, self.dataset.as_ref())
     }
 
     /// How views are drawn.

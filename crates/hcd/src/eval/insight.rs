@@ -4,7 +4,7 @@
 //! ‖YᵀX‖²_F / (‖XᵀX‖_F ‖YᵀY‖_F), from 0 to 1, over up to [`COMPARED`] images spread evenly over the set. A stage's feature is
 //! its mean over space, or over tokens. The divergence is KL(softmax(z_t) ‖ softmax(z_s)), in nats.
 
-use super::{Evaluation, Tally, each_batch};
+use super::{Evaluation, Tally, each_batch, log_softmax};
 use crate::data::{Dataset, Normalization};
 use crate::error::{Error, Result};
 use crate::models::{Backbone, Features};
@@ -226,13 +226,6 @@ fn most_probable(logits: &[f32]) -> usize {
     let better =
         |best: usize, (index, &value): (usize, &f32)| if value > logits[best] { index } else { best };
     logits.iter().enumerate().fold(0, better)
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let shifted: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most)).collect();
-    let sum = shifted.iter().map(|value| value.exp()).sum::<f64>().ln();
-    shifted.into_iter().map(|value| value - sum).collect()
 }
 
 #[cfg(test)]

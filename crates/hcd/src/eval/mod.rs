@@ -208,14 +208,16 @@ fn each_batch<N: Backbone>(
 pub fn probabilities(network: &Network, batch: HostBatch, device: &Device) -> Vec<Vec<f64>> {
     let (count, images) = (batch.shape[0], TensorData::new(batch.pixels, batch.shape));
     let logits = network.forward(Tensor::<4>::from_data(images, device), &mut Pass::Eval).logits;
-    let values: Vec<f64> = logits.into_data().iter::<f64>().collect();
-    let softmax = |row: &[f64]| {
-        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let powers: Vec<f64> = row.iter().map(|z| (z - most).exp()).collect();
-        let sum: f64 = powers.iter().sum();
-        powers.into_iter().map(|power| power / sum).collect()
-    };
+    let values: Vec<f32> = logits.into_data().iter::<f32>().collect();
+    let softmax = |row: &[f32]| log_softmax(row).into_iter().map(f64::exp).collect();
     values.chunks(values.len() / count.max(1)).map(softmax).collect()
+}
+
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let shifted: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most)).collect();
+    let sum = shifted.iter().map(|value| value.exp()).sum::<f64>().ln();
+    shifted.into_iter().map(|value| value - sum).collect()
 }
 
 #[cfg(test)]

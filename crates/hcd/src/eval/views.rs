@@ -1,13 +1,13 @@
 //! The views of a training as files, for teachers of other frameworks to look at.
 
 use super::tensor_file::{RowTensor, TensorRows};
-use crate::data::{Normalization, TrainLoader};
+use crate::data::{Normalization, TrainLoader, ViewStamp};
 use crate::error::Result;
 use std::path::Path;
 
 /// Writes view `number` of every sample of `loader`, which normalises by `normalization`, to a new safetensors file:
-/// `images` (N, C, H, W), f32, from 0 to 1 but for random erasing's noise; `ids` and `labels` (N), i64. `progress` is told of
-/// images done.
+/// `images` (N, C, H, W), f32, from 0 to 1 but for random erasing's noise; `ids` and `labels` (N), i64; in the metadata seed,
+/// view, and `stamp`. `progress` is told of images done.
 ///
 /// # Errors
 /// Where images cannot be read, or a file of that name is there already or cannot be written.
@@ -15,6 +15,7 @@ pub fn write_view(
     loader: &TrainLoader,
     normalization: &Normalization,
     number: u64,
+    stamp: &ViewStamp,
     path: &Path,
     progress: &mut dyn FnMut(usize),
 ) -> Result<()> {
@@ -25,7 +26,8 @@ pub fn write_view(
         RowTensor::integers("ids"),
         RowTensor::integers("labels"),
     ];
-    let metadata = [("seed", loader.seed().to_string()), ("view", number.to_string())];
+    let mut metadata = vec![("seed", loader.seed().to_string()), ("view", number.to_string())];
+    metadata.extend(stamp.entries().map(|(key, value)| (key, value.clone())));
     let mut rows = TensorRows::create(path, count, &tensors, &metadata)?;
     let (mut first, plane) = (0, shape.height * shape.width);
     for batch in loader.view_batches(number, (0..count).collect()) {

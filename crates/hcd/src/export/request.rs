@@ -73,9 +73,24 @@ pub fn load_with(path: &Path, request: &Request, device: &Device) -> Result<Load
         }
     };
     let allowed = Allowed { other_classes: request.new_classifier, partial: request.partial };
+    let odd = weights::first_odd(&contents.tensors).is_some();
     let imported = weights::import(network, card.config.head(), contents, &source, allowed)?;
     let Imported { network, notes } = imported;
+    if odd {
+        refuse_odd(&network, &source)?;
+    }
     Ok(Loaded { network, card, notes })
+}
+
+/// A network that is to be used has finite weights; what it leaves aside of a file may be anything.
+fn refuse_odd(network: &Network, source: &str) -> Result<()> {
+    let tensors = weights::snapshot(network);
+    match weights::first_odd(&tensors) {
+        None => Ok(()),
+        Some((name, value)) => Err(Error::Weights(format!(
+            "{source}: `{name}` holds {value}: the file is damaged, or its training diverged"
+        ))),
+    }
 }
 
 impl Request {

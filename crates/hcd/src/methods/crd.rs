@@ -1,9 +1,9 @@
 //! Contrastive representation distillation: total = ω CE(z_s, q) + β [NCE(e_s) + NCE(e_t)].
 //!
 //! e are linear maps of the penultimate features, of length 1. Each is told apart from the other network's embeddings of
-//! samples of other classes, kept in two memory banks that follow with momentum. Banks and the two constants that
-//! similarities are divided by belong to a checkpoint, and which negatives are drawn follows from seed, epoch and batch:
-//! a run that goes on ends as one that was never stopped.
+//! samples of other classes than its own (of a mixed sample, the one whose id it keeps), kept in two memory banks that follow
+//! with momentum. Banks and the two constants that similarities are divided by belong to a checkpoint, and which negatives are
+//! drawn follows from seed, epoch and batch: a run that goes on ends as one that was never stopped.
 //!
 //! Source: Tian et al., ICLR 2020, arXiv 1910.10699.
 
@@ -21,6 +21,8 @@ use rand::seq::index;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Most samples that one is told apart from: as many numbers a sample of the batch.
+const MOST_NEGATIVES: usize = 1 << 20;
 /// Least norm that an embedding is divided by.
 const LEAST_NORM_SQUARE: f64 = 1e-24;
 
@@ -62,8 +64,8 @@ impl CrdConfig {
         not_negative(&mut problems, "ce_weight", self.ce_weight);
         not_negative(&mut problems, "crd_weight", self.crd_weight);
         positive(&mut problems, "temperature", self.temperature);
-        if self.negatives == 0 {
-            problems.push("negatives = 0, must be at least 1".to_owned());
+        if !(1..=MOST_NEGATIVES).contains(&self.negatives) {
+            problems.push(format!("negatives = {}, must be from 1 to {MOST_NEGATIVES}", self.negatives));
         }
         if !(0.0..1.0).contains(&self.momentum) {
             problems.push(format!("momentum = {}, must be in [0, 1)", self.momentum));
@@ -93,6 +95,8 @@ pub struct Crd {
 #[derive(Debug, Clone)]
 struct Samples {
     rows: BTreeMap<u64, usize>,
+    /// Of each row.
+    classes: Vec<usize>,
     /// Rows by class.
     sorted: Vec<usize>,
     /// Where each class begins in `sorted`, and where the last one ends.
@@ -102,15 +106,17 @@ struct Samples {
 impl Samples {
     fn new(samples: &[Sample], classes: usize) -> Self {
         let rows = samples.iter().enumerate().map(|(row, sample)| (sample.id, row)).collect();
+        let class_of: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
         let mut sorted: Vec<usize> = (0..samples.len()).collect();
-        sorted.sort_by_key(|&row| (samples[row].class, row));
+        sorted.sort_by_key(|&row| (class_of[row], row));
         let starts =
-            (0..=classes).map(|class| sorted.partition_point(|&row| samples[row].class < class)).collect();
-        Self { rows, sorted, starts }
+            (0..=classes).map(|class| sorted.partition_point(|&row| class_of[row] < class)).collect();
+        Self { rows, classes: class_of, sorted, starts }
     }
 
-    /// Draws `count` rows of other classes than `class`, none twice where there are as many.
-    fn others(&self, class: usize, count: usize, stream: &mut Stream) -> Vec<usize> {
+    /// Draws `count` rows of other classes than that of `row`, none twice where there are as many.
+    fn others(&self, row: usize, count: usize, stream: &mut Stream) -> Vec<usize> {
+        let class = self.classes[row];
         let (start, end) = (self.starts[class], self.starts[class + 1]);
         let there = self.sorted.len() - (end - start);
         let skip = |index: usize| self.sorted[if index < start { index } else { index + end - start }];
@@ -152,11 +158,11 @@ impl Crd {
     }
 
     /// For each sample of the batch its own row, and those of its negatives: (B, 1 + m) flat.
-    fn contrasted(&self, rows: &[usize], classes: &[usize], stream: &mut Stream) -> Vec<i64> {
+    fn contrasted(&self, rows: &[usize], stream: &mut Stream) -> Vec<i64> {
         let mut all = Vec::with_capacity(rows.len() * (1 + self.config.negatives));
-        for (&row, &class) in rows.iter().zip(classes) {
+        for &row in rows {
             all.push(row as i64);
-            let others = self.samples.others(class, self.config.negatives, stream);
+            let others = self.samples.others(row, self.config.negatives, stream);
             all.extend(others.into_iter().map(|row| row as i64));
         }
         all
@@ -213,20 +219,13 @@ fn unit(rows: Tensor<2>) -> Tensor<2> {
     rows / squares.clamp_min(LEAST_NORM_SQUARE).sqrt()
 }
 
-/// The class of each row of a one-hot.
-fn classes(hard: &Tensor<2>) -> Vec<usize> {
-    let width = hard.dims()[1];
-    let values: Vec<f32> = hard.clone().into_data().iter::<f32>().collect();
-    values.chunks(width).map(|row| row.iter().position(|&value| value > 0.5).unwrap_or(0)).collect()
-}
-
 impl Method for Crd {
     fn terms(&self, seen: Seen, pass: &mut Pass) -> Vec<Term> {
         let rows: Vec<usize> = seen.ids.iter().map(|id| self.samples.rows[id]).collect();
         let (Pass::Train(stream) | Pass::TrainFrozenNorm(stream)) = pass else {
             panic!("crd: negatives are drawn in training alone")
         };
-        let chosen = self.contrasted(&rows, &classes(&seen.targets.hard), stream);
+        let chosen = self.contrasted(&rows, stream);
         let shape = [rows.len(), 1 + self.config.negatives];
         let device = seen.student.penultimate.device();
         let chosen = Tensor::<2, Int>::from_data(TensorData::new(chosen, shape), &device); // (B, 1 + m)

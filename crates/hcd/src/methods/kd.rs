@@ -1,7 +1,7 @@
 //! Knowledge distillation: total = ω CE(z_s, q) + α T² KL(softmax(z_t/T) ‖ softmax(z_s/T)).
 //!
 //! Source: Hinton et al., arXiv 1503.02531. With `standardise`, both logits have their row's mean taken off
-//! and are divided by its deviation first: Sun et al., CVPR 2024, arXiv 2403.01427 (which takes T = 2).
+//! and are divided by its deviation first: Sun et al., CVPR 2024, arXiv 2403.01427; then T is 2 where nothing else is said.
 
 use super::{Method, Seen, Term, ce_term};
 use crate::hcd::ranges::{not_negative, positive};
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 /// Knowledge distillation on logits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(from = "Given")]
 pub struct KdConfig {
-    /// T, the temperature: 1 in the heterogeneous benchmarks, 4 classically.
+    /// T, the temperature: 1 in the heterogeneous benchmarks, 4 classically; of standardised logits 2.
     pub temperature: f64,
     /// ω, weight of ce.
     pub ce_weight: f64,
@@ -25,13 +25,39 @@ pub struct KdConfig {
     pub standardise: bool,
 }
 
+/// [`KdConfig`] as a recipe writes it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Given {
+    temperature: Option<f64>,
+    ce_weight: Option<f64>,
+    kd_weight: Option<f64>,
+    standardise: bool,
+}
+
+impl From<Given> for KdConfig {
+    fn from(Given { temperature, ce_weight, kd_weight, standardise }: Given) -> Self {
+        Self {
+            temperature: temperature.unwrap_or(if standardise { 2.0 } else { 1.0 }),
+            ce_weight: ce_weight.unwrap_or(1.0),
+            kd_weight: kd_weight.unwrap_or(1.0),
+            standardise,
+        }
+    }
+}
+
 impl Default for KdConfig {
     fn default() -> Self {
-        Self { temperature: 1.0, ce_weight: 1.0, kd_weight: 1.0, standardise: false }
+        Given::default().into()
     }
 }
 
 impl KdConfig {
+    /// The defaults on standardised logits.
+    pub fn standardised() -> Self {
+        Given { standardise: true, ..Given::default() }.into()
+    }
+
     /// Everything that cannot be meant: one line each, `field = value, must be …`.
     pub fn check(&self) -> Vec<String> {
         let mut problems = Vec::new();

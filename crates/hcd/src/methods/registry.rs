@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::hcd::HcdConfig;
 use crate::models::Init;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 /// One line of `hcd methods`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +19,18 @@ pub struct MethodInfo {
     pub about: &'static str,
 }
 
+/// [`Kd`] on standardised logits, by its own name.
+const STANDARDISED: &str = "kd-standardised";
+
 /// All ways to teach, the one without a teacher first.
 pub const METHODS: &[MethodInfo] = &[
     MethodInfo { name: "scratch", about: "labels alone, no teacher" },
     MethodInfo { name: "kd", about: "knowledge distillation on logits (Hinton et al. 2015)" },
+    MethodInfo {
+        name: STANDARDISED,
+        about: "the same on logits of mean 0 and deviation 1 (Sun et al., CVPR 2024); another name for kd with \
+                standardise = true",
+    },
     MethodInfo { name: "dkd", about: "decoupled knowledge distillation on logits (Zhao et al., CVPR 2022)" },
     MethodInfo { name: "dist", about: "relations between classes and samples (Huang et al., NeurIPS 2022)" },
     MethodInfo {
@@ -89,6 +98,7 @@ impl MethodConfig {
     pub fn of_name(name: &str) -> Option<Self> {
         Some(match name {
             "kd" => MethodConfig::Kd(KdConfig::default()),
+            STANDARDISED => MethodConfig::Kd(KdConfig::standardised()),
             "dkd" => MethodConfig::Dkd(DkdConfig::default()),
             "dist" => MethodConfig::Dist(DistConfig::default()),
             "ofa" => MethodConfig::Ofa(OfaConfig::default()),
@@ -102,9 +112,21 @@ impl MethodConfig {
         })
     }
 
-    /// Its name in recipes.
+    /// Has a table say what stands behind the name that it gives, where that is another name of a method's.
+    pub(crate) fn unfold(table: &mut Table) {
+        if table.get("name").and_then(Value::as_str) == Some(STANDARDISED) {
+            table.insert("name".to_owned(), "kd".into());
+            table.entry("standardise").or_insert_with(|| true.into());
+        }
+        if let Some(Value::Table(inner)) = table.get_mut("logit_term") {
+            Self::unfold(inner);
+        }
+    }
+
+    /// Its name in lists and tables.
     pub fn name(&self) -> &'static str {
         match self {
+            MethodConfig::Kd(KdConfig { standardise: true, .. }) => STANDARDISED,
             MethodConfig::Kd(_) => "kd",
             MethodConfig::Dkd(_) => "dkd",
             MethodConfig::Dist(_) => "dist",
@@ -115,6 +137,15 @@ impl MethodConfig {
             MethodConfig::Crd(_) => "crd",
             MethodConfig::Rsd(_) => "rsd",
             MethodConfig::Hcd(_) => "hcd",
+        }
+    }
+
+    /// Fewest samples of a batch that it can compare with one another.
+    pub fn least_batch(&self) -> usize {
+        match self {
+            MethodConfig::Rkd(_) => 3,
+            MethodConfig::Cc(_) | MethodConfig::Rsd(_) | MethodConfig::Dist(_) => 2,
+            _ => 1,
         }
     }
 
@@ -177,8 +208,9 @@ mod tests {
             assert_eq!(config.check(), Vec::<String>::new());
             let text = toml::to_string(&config).unwrap();
             assert_eq!(toml::from_str::<MethodConfig>(&text).unwrap(), config);
-            let short = format!("name = \"{}\"", method.name);
-            assert_eq!(toml::from_str::<MethodConfig>(&short).unwrap(), config);
+            let mut short = Table::from_iter([("name".to_owned(), method.name.into())]);
+            MethodConfig::unfold(&mut short);
+            assert_eq!(short.try_into::<MethodConfig>().unwrap(), config);
         }
         assert_eq!(MethodConfig::of_name(METHODS[0].name), None);
     }

@@ -1,6 +1,7 @@
 //! The part of a page that tells what lies behind the figures: gains by class, agreement with the teacher, calibration, how alike
 //! features and sub-logits are, and the size of each term's gradient.
 
+use super::Entry;
 use super::curves::{Chart, Line, Point};
 use super::inside::{cosines, gradients};
 use super::progress::{UNFOLDED, class_name, figure};
@@ -135,6 +136,20 @@ fn reliability(method: &Method<'_>) -> Vec<Point> {
         .collect()
 }
 
+/// What a method gains in a class over another, run by run; none where they share no seed.
+fn gain(method: &Method<'_>, other: &Method<'_>, class: usize) -> Option<f64> {
+    let accuracy = |run: &Entry| run.insight.as_ref()?.per_class.get(class).copied().flatten();
+    let gains: Vec<f64> = method
+        .runs
+        .iter()
+        .filter_map(|run| {
+            let other = other.runs.iter().find(|other| other.outcome.seed == run.outcome.seed)?;
+            Some(accuracy(run)? - accuracy(other)?)
+        })
+        .collect();
+    (!gains.is_empty()).then(|| gains.iter().sum::<f64>() / gains.len() as f64)
+}
+
 /// What each method gains in each class over labels alone.
 fn gains(methods: &[Method<'_>], classes: &[String]) -> Markup {
     let of = |method: &Method<'_>, class: usize| {
@@ -151,7 +166,7 @@ fn gains(methods: &[Method<'_>], classes: &[String]) -> Markup {
         return html! {};
     };
     let taught: Vec<&Method<'_>> = methods.iter().filter(|method| method.name != SCRATCH).collect();
-    let gain = |method: &Method<'_>, class| Some(of(method, class)? - of(scratch, class)?);
+    let gain = |method: &Method<'_>, class| gain(method, scratch, class);
     let all = taught.iter().flat_map(|method| (0..count).filter_map(|class| gain(method, class)));
     let most = all.map(f64::abs).fold(f64::MIN_POSITIVE, f64::max);
     let cell = |gain: Option<f64>| match gain {
@@ -163,7 +178,7 @@ fn gains(methods: &[Method<'_>], classes: &[String]) -> Markup {
             h2 { "Gain by class" }
             p.note {
                 "Points of top-1 accuracy over " (SCRATCH) " in each class, after the last epoch, on the images of the results; \
-                 mean over runs."
+                 mean over the seeds that both have."
             }
             details open[count <= UNFOLDED] {
                 summary { (count) " classes" }

@@ -18,8 +18,8 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use outcome::{ChosenEpoch, Entry, Outcome};
+pub use outcome::{ChosenEpoch, Diverged, Entry, Outcome};
 pub use page::{Page, Part, entries_of, page};
-pub use ranking::{Rank, by_pair, ranking, ranks_markdown};
-pub use significance::{Lead, lead};
-pub use summary::{Stat, Summary, TeacherLine, csv, markdown, split_of, summarise};
+pub use ranking::{RANK_COLUMNS, Rank, by_pair, ranking, ranks_markdown};
+pub use significance::{Lead, Unit, lead};
+pub use summary::{Stat, Summary, TeacherLine, columns, csv, markdown, split_of, summarise};

@@ -4,6 +4,7 @@ use crate::data::LeftOut;
 use crate::eval::{Insight, Split};
 use crate::train::EpochRecord;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The epoch that did best on validation data, and how its weights do on the images that are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,28 @@ pub struct Outcome {
     /// Images that could not be read and had no part in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+}
+
+/// A training that came to no end, as `diverged.json` keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diverged {
+    /// What its row would be called.
+    pub name: String,
+    /// The pair of teacher and student, where a comparison has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// What is no number any more, and when.
+    pub what: String,
+    /// BLAKE3 of the resolved recipe of this run.
+    pub recipe: String,
+}
+
+impl fmt::Display for Diverged {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} diverged under seed {}, and is without that run: {}", self.name, self.seed, self.what)
+    }
 }
 
 /// One training in a report.

@@ -2,8 +2,8 @@
 
 use super::insight::insight;
 use super::progress::{classes, curves, terms};
-use super::summary::{NONE, Summary, TeacherLine, methods, split_of, summarise, thousands};
-use super::{Entry, Outcome, lead, ranking};
+use super::summary::{NONE, Summary, TeacherLine, columns, methods, split_of, summarise};
+use super::{Diverged, Entry, Outcome, RANK_COLUMNS, lead, ranking};
 use crate::error::Result;
 use crate::eval::Split;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -32,8 +32,10 @@ pub struct Part<'a> {
     pub name: Option<String>,
     /// The teacher, where there was one.
     pub teacher: Option<TeacherLine>,
-    /// Every training.
+    /// Every training that came to its end.
     pub entries: &'a [Entry],
+    /// Those that did not.
+    pub diverged: &'a [Diverged],
     /// Names of the classes.
     pub classes: &'a [String],
 }
@@ -105,16 +107,11 @@ fn ranks(parts: &[Part<'_>]) -> Markup {
             h2 { "All pairs" }
             div.wide { table {
                 thead { tr {
-                    th scope="col" { "Method" }
-                    th scope="col" { "Mean rank" small { "over pairs" } }
-                    th scope="col" { "Mean top-1" small { "%, last epoch" } }
-                    th scope="col" { "Pairs" }
+                    @for column in RANK_COLUMNS { th scope="col" { (column) } }
                 } }
                 tbody { @for rank in ranking(&entries) { tr {
                     th scope="row" { (rank.name) }
-                    td { (format!("{:.2}", rank.rank)) }
-                    td { (format!("{:.2}", rank.top1)) }
-                    td { (rank.pairs) }
+                    @for cell in rank.cells() { td { (cell) } }
                 } } }
             } }
             @if let Some(lead) = lead(&entries) { p.note { (lead) "." } }
@@ -129,54 +126,22 @@ fn results(part: &Part<'_>) -> Markup {
         section {
             h2 { "Results" }
             div.wide { table {
-                thead { tr {
-                    th scope="col" { "Method" }
-                    th scope="col" { "Top-1, last epoch" small { "% of " (split) " images" } }
-                    th scope="col" { "Top-1, chosen epoch" small { "% of " (split) " images" } }
-                    th scope="col" { "Time" small { "seconds" } }
-                    th scope="col" { "Memory" small { "MiB, peak" } }
-                    th scope="col" { "Parameters" small { "of the model" } }
-                    th scope="col" { "Heads" small { "parameters, dropped" } }
-                    th scope="col" { "Runs" }
-                } }
+                thead { tr { @for column in columns(split) { th scope="col" { (column) } } } }
                 tbody {
-                    @if let Some(teacher) = &part.teacher { (teacher_row(teacher)) }
-                    @for row in &rows { (row_of(row)) }
+                    @if let Some(teacher) = &part.teacher { tr.teacher {
+                        th scope="row" { span.tag { "teacher" } (teacher.name) }
+                        @for cell in teacher.cells() { td { (cell) } }
+                    } }
+                    @for row in &rows { tr {
+                        th scope="row" { (row.name) }
+                        @for cell in row.cells() { td { (cell) } }
+                    } }
                 }
             } }
             (reading(&rows, split, part.teacher.as_ref()))
             @if let Some(lead) = lead(part.entries) { p.note { (lead) "." } }
+            @for run in part.diverged { p.note { (run) "." } }
             (runs(part.entries, split))
-        }
-    }
-}
-
-fn teacher_row(teacher: &TeacherLine) -> Markup {
-    html! {
-        tr.teacher {
-            th scope="row" { span.tag { "teacher" } (teacher.name) }
-            td { (format!("{:.2}", teacher.top1)) }
-            td { (NONE) }
-            td { (teacher.seconds.map_or(NONE.into(), |seconds| format!("{seconds:.1}"))) }
-            td { (NONE) }
-            td { (thousands(teacher.parameters)) }
-            td { (NONE) }
-            td { (NONE) }
-        }
-    }
-}
-
-fn row_of(row: &Summary) -> Markup {
-    html! {
-        tr {
-            th scope="row" { (row.name) }
-            td { (row.top1) }
-            td { (row.chosen_top1.map_or(NONE.into(), |stat| stat.to_string())) }
-            td { (format!("{:.1}", row.seconds)) }
-            td { (row.peak_mib.map_or(NONE.into(), |mib| thousands(mib as usize))) }
-            td { (thousands(row.parameters)) }
-            td { (thousands(row.head_parameters)) }
-            td { (row.runs) }
         }
     }
 }

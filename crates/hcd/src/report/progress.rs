@@ -170,7 +170,7 @@ impl<T: 'static> Named<T> {
     fn part(&self, method: &Method<'_>, names: &[&str]) -> Result<Markup> {
         let last = |name: &str, figure| {
             let points = self.points(method, name, figure);
-            points.last().map_or(NONE.into(), |point| format!("{:.4}", point.mean))
+            points.last().map_or(NONE.into(), |point| format!("{:.4}", point.mean + 0.0))
         };
         let line = |(colour, name): (usize, &&str)| Line {
             name: (*name).into(),

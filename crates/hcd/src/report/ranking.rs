@@ -52,11 +52,21 @@ pub fn ranking(entries: &[Entry]) -> Vec<Rank> {
     ranks
 }
 
+/// What the columns of a ranking are called.
+pub const RANK_COLUMNS: [&str; 4] = ["Method", "Mean rank", "Mean top-1, last epoch", "Pairs"];
+
+impl Rank {
+    /// Its row, as every table has it, but for the name.
+    pub fn cells(&self) -> [String; 3] {
+        [format!("{:.2}", self.rank), format!("{:.2}", self.top1), self.pairs.to_string()]
+    }
+}
+
 /// The rows as a GitHub table.
 pub fn ranks_markdown(ranks: &[Rank]) -> String {
-    let mut table = "| Method | Mean rank | Mean top-1, last epoch | Pairs |\n|:--|--:|--:|--:|\n".to_owned();
-    for Rank { name, top1, rank, pairs } in ranks {
-        table.push_str(&format!("| {} | {rank:.2} | {top1:.2} | {pairs} |\n", markdown_text(name)));
+    let mut table = format!("| {} |\n|:--|--:|--:|--:|\n", RANK_COLUMNS.join(" | "));
+    for rank in ranks {
+        table.push_str(&format!("| {} | {} |\n", markdown_text(&rank.name), rank.cells().join(" | ")));
     }
     table
 }

@@ -120,38 +120,48 @@ pub fn split_of(summaries: &[Summary]) -> Split {
     summaries.first().map(|summary| summary.split).unwrap_or_default()
 }
 
+impl Summary {
+    /// Its row, as every table has it, but for the name: [`columns`].
+    pub fn cells(&self) -> [String; 7] {
+        [
+            self.top1.to_string(),
+            self.chosen_top1.map_or(NONE.into(), |stat| stat.to_string()),
+            format!("{:.1}", self.seconds),
+            self.peak_mib.map_or(NONE.into(), |mib| thousands(mib as usize)),
+            thousands(self.parameters),
+            thousands(self.head_parameters),
+            self.runs.to_string(),
+        ]
+    }
+}
+
+impl TeacherLine {
+    /// Its row, as every table has it, but for the name.
+    pub fn cells(&self) -> [String; 7] {
+        let none = || NONE.to_owned();
+        let seconds = self.seconds.map_or_else(none, |seconds| format!("{seconds:.1} (its answers)"));
+        [format!("{:.2}", self.top1), none(), seconds, none(), thousands(self.parameters), none(), none()]
+    }
+}
+
+/// What the columns of a table are called, the name's first.
+pub fn columns(split: Split) -> [String; 8] {
+    let on = format!("Top-1 on {split} images, last epoch");
+    ["Method", &on, "Chosen epoch", "Seconds", "MiB", "Parameters", "Heads (dropped)", "Runs"]
+        .map(str::to_owned)
+}
+
 /// The rows as a GitHub table, the teacher's first.
 pub fn markdown(summaries: &[Summary], teacher: Option<&TeacherLine>) -> String {
-    let split = split_of(summaries);
-    let mut table = format!(
-        "| Method | Top-1 on {split} images, last epoch | Chosen epoch | Seconds | MiB | Student parameters | \
-         Heads (dropped) | Runs |\n|:--|--:|--:|--:|--:|--:|--:|--:|\n",
-    );
-    let mut row = |cells: [String; 8]| table.extend(["| ", &cells.join(" | "), " |\n"]);
+    let mut table =
+        format!("| {} |\n|:--|--:|--:|--:|--:|--:|--:|--:|\n", columns(split_of(summaries)).join(" | "));
+    let mut row = |name: String, cells: [String; 7]| {
+        table.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
+    };
     if let Some(teacher) = teacher {
-        row([
-            format!("**Teacher** {}", markdown_text(&teacher.name)),
-            format!("{:.2}", teacher.top1),
-            NONE.into(),
-            teacher.seconds.map_or(NONE.into(), |seconds| format!("{seconds:.1} (its answers)")),
-            NONE.into(),
-            format!("{} (teacher)", thousands(teacher.parameters)),
-            NONE.into(),
-            NONE.into(),
-        ]);
+        row(format!("**Teacher** {}", markdown_text(&teacher.name)), teacher.cells());
     }
-    for summary in summaries {
-        row([
-            markdown_text(&summary.name),
-            summary.top1.to_string(),
-            summary.chosen_top1.map_or(NONE.into(), |stat| stat.to_string()),
-            format!("{:.1}", summary.seconds),
-            summary.peak_mib.map_or(NONE.into(), |mib| thousands(mib as usize)),
-            thousands(summary.parameters),
-            thousands(summary.head_parameters),
-            summary.runs.to_string(),
-        ]);
-    }
+    summaries.iter().for_each(|summary| row(markdown_text(&summary.name), summary.cells()));
     table
 }
 
@@ -317,9 +327,9 @@ mod tests {
         let teacher =
             TeacherLine { name: "resnet18".into(), top1: 95.0, parameters: 11_220_132, seconds: Some(12.34) };
         let expected = "\
-| Method | Top-1 on test images, last epoch | Chosen epoch | Seconds | MiB | Student parameters | Heads (dropped) | Runs |
+| Method | Top-1 on test images, last epoch | Chosen epoch | Seconds | MiB | Parameters | Heads (dropped) | Runs |
 |:--|--:|--:|--:|--:|--:|--:|--:|
-| **Teacher** resnet18 | 95.00 | – | 12.3 (its answers) | – | 11,220,132 (teacher) | – | – |
+| **Teacher** resnet18 | 95.00 | – | 12.3 (its answers) | – | 11,220,132 | – | – |
 | HCD | 92.50 ± 1.80 | 92.00 ± 0.87 | 101.0 ± 1.0 | 1,002 | 1,234,567 | 89,012 | 3 |
 | a\\|b, \"c\" | 88.12 | – | 100.0 | 1,000 | 1,234,567 | 89,012 | 1 |
 ";

@@ -152,7 +152,7 @@ fn render(entries: &[Entry]) -> String {
         title: "Fashion-MNIST: Swin student, ResNet teacher",
         intro: "Four ways to train a small Swin transformer on Fashion-MNIST, three of them with the help of a ResNet-18."
             .into(),
-        parts: &[Part { name: None, teacher: Some(teacher), entries, classes: &names.map(String::from) }],
+        parts: &[Part { name: None, teacher: Some(teacher), entries, diverged: &[], classes: &names.map(String::from) }],
         recipe: "[student]\nmodel = \"swin_pico\"\n\n[method]\nname = \"hcd\" # <heads>\nsub_logits = 4\n",
         notes: &["Trained on two cores.".into(), "The teacher's answers were recorded <once>.".into()],
     })

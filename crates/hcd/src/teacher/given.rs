@@ -1,7 +1,7 @@
 //! A teacher that has spoken already: its answers, written by any framework, are read from a file.
 
 use super::{Teacher, TeacherOutput, ViewKey};
-use crate::data::{Dataset, HostBatch, ViewPolicy};
+use crate::data::{Dataset, HostBatch, TrainLoader, ViewStamp};
 use crate::error::{Error, Result};
 use crate::models::weights::Float;
 use crate::ops::linear;
@@ -23,11 +23,15 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Given {
     path: PathBuf,
+    /// BLAKE3 of the file.
+    hash: String,
     features: Table,
     scores: Scores,
     /// The row of each view of each sample.
     rows: HashMap<(ViewKey, u64), usize>,
     has_views: bool,
+    /// What the views are that it answers about, where the file says.
+    stamp: Option<ViewStamp>,
     device: Device,
 }
 
@@ -80,21 +84,26 @@ impl Given {
                 return Err(bad(path, &format_args!("answers twice about sample {id}, {}", told(views))));
             }
         }
-        let (path, has_views) = (path.to_owned(), views.is_some());
-        Ok(Self { path, features, scores, rows, has_views, device: device.clone() })
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(path, &e))?;
+        let stamp = metadata.metadata().as_ref().and_then(ViewStamp::read);
+        let (path, has_views, hash) = (path.to_owned(), views.is_some(), files::hash(&bytes));
+        Ok(Self { path, hash, features, scores, rows, has_views, stamp, device: device.clone() })
     }
 
-    /// Sees whether there is an answer about each of `views` of every sample. Gives what should be known of them.
+    /// Sees whether there is an answer about each of `views` of every sample of the loader. Gives what should be known of them.
     ///
     /// # Errors
     /// Where answers are missing, or cannot be about such views.
-    pub fn inspect(
-        &self,
-        samples: &dyn Dataset,
-        policy: &ViewPolicy,
-        views: &[ViewKey],
-    ) -> Result<Vec<String>> {
-        let shown = self.path.display();
+    pub fn inspect(&self, loader: &TrainLoader, views: &[ViewKey]) -> Result<Vec<String>> {
+        let (shown, samples, policy) = (self.path.display(), loader.dataset().as_ref(), loader.policy());
+        if let Some(stamp) = &self.stamp
+            && let Some(what) = stamp.difference(&ViewStamp::of(loader)?)
+        {
+            return Err(Error::Recipe(format!(
+                "{shown}: its answers are about other {what} than this recipe's; write views with it by `hcd views`, and answers \
+                 about those"
+            )));
+        }
         if !self.has_views && (policy.mixup > 0.0 || policy.cutmix > 0.0) {
             return Err(Error::Recipe(format!(
                 "{shown}: its answers are about whole images, and data.views mixes them; write answers with `views`, or set \
@@ -117,8 +126,15 @@ impl Given {
                 told(views)
             ))),
             None => {
-                let whole = format!("note: {shown}: each answer stands for every view of its sample");
-                let mut notes = if self.has_views { Vec::new() } else { vec![whole] };
+                let mut notes = Vec::new();
+                if !self.has_views {
+                    notes.push(format!("note: {shown}: each answer stands for every view of its sample"));
+                } else if self.stamp.is_none() {
+                    notes.push(format!(
+                        "note: {shown}: does not say of which data and views (`data` and `policy` of the metadata that `hcd views` \
+                         writes), so that it is taken at its word"
+                    ));
+                }
                 notes.extend(self.doubt(samples, views.first().copied().unwrap_or(EVERY))?);
                 Ok(notes)
             }
@@ -190,6 +206,10 @@ impl Teacher for Given {
 
     fn width(&self) -> usize {
         self.features.width
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(self.hash.clone())
     }
 }
 

@@ -4,9 +4,11 @@ use super::{Teacher, TeacherOutput, ViewKey};
 use crate::data::{HostBatch, Normalization, TrainLoader};
 use crate::error::{Error, Result};
 use crate::export::{Card, Loaded};
+use crate::models::weights;
 use crate::models::{Backbone, Features, Network, Pass, StageShape};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// A network on a plain device, in evaluation mode.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Live {
     batches: Normalization,
     own_size: Option<OwnSize>,
     device: Device,
+    /// Of the network's tensors, once it was asked for.
+    weights: OnceLock<String>,
 }
 
 /// The student's views at the teacher's own size: a view follows from its seed, number and sample, so the teacher need
@@ -50,6 +54,7 @@ impl Live {
             batches: batches.clone(),
             own_size: None,
             device: device.clone(),
+            weights: OnceLock::new(),
         }
     }
 
@@ -129,6 +134,11 @@ impl Live {
         &self.network
     }
 
+    /// BLAKE3 of the network's tensors, computed once.
+    pub fn weights(&self) -> &str {
+        self.weights.get_or_init(|| weights::fingerprint(&weights::snapshot(&self.network)))
+    }
+
     /// What pixels are normalised by when they come.
     pub fn batches(&self) -> &Normalization {
         &self.batches
@@ -163,5 +173,9 @@ impl Teacher for Live {
 
     fn width(&self) -> usize {
         self.network.penultimate_width()
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(self.weights().to_owned())
     }
 }

@@ -89,4 +89,10 @@ pub trait Teacher {
 
     /// D_t, the width of its penultimate feature.
     fn width(&self) -> usize;
+
+    /// BLAKE3 of what it knows (its weights, or its answers), by which a run that goes on recognises it; none where it cannot be
+    /// told.
+    fn fingerprint(&self) -> Option<String> {
+        None
+    }
 }

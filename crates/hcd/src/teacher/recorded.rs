@@ -7,29 +7,31 @@ use crate::models::StageShape;
 use burn::tensor::{Tensor, TensorData};
 use std::collections::BTreeMap;
 
-/// Answers in memory, as f32: the penultimate feature of each (seed, epoch, sample). Where memory is used up,
-/// the teacher looks at further views each time they come.
+/// Answers in memory, as f32: the penultimate feature of each (seed, epoch, sample). Where those that are to come would take more
+/// than 1 GiB none is kept: some alone would make the methods that come later look faster than the first.
 #[derive(Debug)]
 pub struct Recorded {
     live: Live,
     width: usize,
     answers: BTreeMap<ViewKey, BTreeMap<u64, Vec<f32>>>,
-    stored: usize,
-    most: usize,
+    remembers: bool,
     asked: usize,
 }
 
 impl Recorded {
-    /// Remembers nothing yet, and never more than `most_bytes` of features.
-    pub fn new(live: Live, most_bytes: usize) -> Self {
+    /// Most bytes of features that are kept.
+    pub const MOST_BYTES: usize = 1 << 30;
+
+    /// Remembers nothing yet; there will be `views` to remember, each of a sample.
+    pub fn new(live: Live, views: usize) -> Self {
         let width = live.width();
-        let most = most_bytes / (width * size_of::<f32>());
-        Self { live, width, answers: BTreeMap::new(), stored: 0, most, asked: 0 }
+        let remembers = views.saturating_mul(width * size_of::<f32>()) <= Self::MOST_BYTES;
+        Self { live, width, answers: BTreeMap::new(), remembers, asked: 0 }
     }
 
-    /// Whether the answers to so many views can all be remembered.
-    pub fn has_room_for(&self, views: usize) -> bool {
-        views <= self.most
+    /// Whether answers are kept.
+    pub fn remembers(&self) -> bool {
+        self.remembers
     }
 
     /// How many views the network itself has looked at.
@@ -40,7 +42,6 @@ impl Recorded {
     /// Forgets every answer, to make room.
     pub fn clear(&mut self) {
         self.answers.clear();
-        self.stored = 0;
     }
 }
 
@@ -50,10 +51,9 @@ impl Teacher for Recorded {
         if !batch.ids.iter().all(|id| known.contains_key(id)) {
             let output = self.live.answer(batch, views)?;
             self.asked += batch.ids.len();
-            if self.stored + batch.ids.len() > self.most {
+            if !self.remembers {
                 return Ok(output);
             }
-            self.stored += batch.ids.len();
             let rows: Vec<f32> = output.penultimate.clone().into_data().iter::<f32>().collect();
             known.extend(batch.ids.iter().copied().zip(rows.chunks(self.width).map(<[f32]>::to_vec)));
             return Ok(output);
@@ -76,5 +76,9 @@ impl Teacher for Recorded {
 
     fn width(&self) -> usize {
         self.width
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.live.fingerprint()
     }
 }

@@ -125,11 +125,7 @@ impl Experiment {
     /// # Errors
     /// Where an image cannot be read.
     pub fn fingerprint(&self) -> Result<&str> {
-        if let Some(known) = self.fingerprint.get() {
-            return Ok(known);
-        }
-        let found = data::fingerprint(self.train.as_ref())?;
-        Ok(self.fingerprint.get_or_init(|| found))
+        data::known_fingerprint(&self.fingerprint, self.train.as_ref())
     }
 
     /// The same data and network under another recipe: another seed, or another method.
@@ -148,12 +144,19 @@ impl Experiment {
     /// Where the data have fewer images than a batch, or the views do not suit them.
     pub fn loader(&self) -> Result<TrainLoader> {
         let Recipe { data, train, seed, .. } = &self.recipe;
-        TrainLoader::new(self.train.clone(), &data.views, &self.normalization, train.batch_size, *seed)
+        let set = self.train.clone();
+        let loader = TrainLoader::new(set, &data.views, &self.normalization, train.batch_size, *seed)?;
+        Ok(loader.known_by(self.fingerprint.clone()))
     }
 
     /// The numbers of all views that a training under `seed` shows, in the order of their first showing.
     pub fn view_numbers(&self, seed: u64) -> Vec<u64> {
         self.recipe.data.views.numbers(seed, self.recipe.train.epochs)
+    }
+
+    /// How many views a training shows, of all samples together.
+    pub fn view_count(&self) -> usize {
+        self.view_numbers(self.recipe.seed).len() * self.train.len()
     }
 
     /// Side of what the teacher looks at, where that is not what the student looks at.

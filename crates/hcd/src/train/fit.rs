@@ -96,6 +96,8 @@ fn learn<N: Backbone>(
         found.damaged.iter().for_each(|line| observer.notice(&format!("{line}; using the one before it")));
         history = found.state;
         learner = learner.restore(&found.tensors, history.steps, experiment)?;
+        // The checkpoint is the word on what was done; the file may have been cut since.
+        run.map_or(Ok(()), |run| run.save_metrics(&history.epochs))?;
         observer.progress(progress(&history, &loader, recipe.train.epochs));
     }
     while (history.epochs.len() as u64) < recipe.train.epochs {
@@ -151,7 +153,7 @@ fn run_epoch<N: Backbone>(
     let validation = validate(experiment, &network)?;
     let tensors = weights::snapshot(&network);
     if let Some(what) = broken(&tensors, validation.as_ref()) {
-        return Err(Error::Run(format!(
+        return Err(Error::Diverged(format!(
             "{what} after epoch {}: lower optimizer.lr, or set train.clip_norm",
             epoch + 1
         )));
@@ -182,8 +184,7 @@ fn broken(tensors: &TensorMap, validation: Option<&Evaluation>) -> Option<String
     if let Some(loss) = validation.map(|found| found.loss).filter(|loss| !loss.is_finite()) {
         return Some(format!("the validation loss is {loss}"));
     }
-    let (name, _) =
-        tensors.iter().find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite()))?;
+    let (name, _) = weights::first_odd(tensors)?;
     Some(format!("the weights `{name}` are not numbers any more"))
 }
 

@@ -56,4 +56,12 @@ impl<'a> Objective<'a> {
             Objective::Distilled { method, .. } => method.name(),
         }
     }
+
+    /// What the teacher knows, as a [fingerprint](Teacher::fingerprint); none where there is no teacher or it cannot be told.
+    pub fn teacher_fingerprint(&self) -> Option<String> {
+        match self {
+            Objective::Supervised => None,
+            Objective::Distilled { teacher, .. } => teacher.fingerprint(),
+        }
+    }
 }

@@ -121,5 +121,6 @@ impl<N: Backbone> Learner<N> {
 fn norm(module: &impl Parameters, gradients: &mut Gradients) -> f64 {
     let found = module.take_gradients(gradients).into_values();
     let squares = found.map(|gradient| f64::from(gradient.square().sum().into_scalar::<f32>()));
-    squares.sum::<f64>().sqrt()
+    // The sum of no floats is −0.
+    (0.0 + squares.sum::<f64>()).sqrt()
 }

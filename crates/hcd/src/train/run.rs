@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `recipe.toml` | the resolved recipe, every default written out |
-//! | `run.json` | program version, threads, fingerprint of the training data |
+//! | `run.json` | program version, threads, fingerprints of the training data and the teacher |
 //! | `metrics.jsonl` | one line an epoch |
 //! | `checkpoints/` | the two newest checkpoints |
 //! | `student.safetensors` | weights after the last epoch |
@@ -11,7 +11,7 @@
 
 use super::checkpoint::Checkpoints;
 use super::history::EpochRecord;
-use super::{Experiment, History};
+use super::{Experiment, History, Objective};
 use crate::config::{self, Recipe, Resolved};
 use crate::error::{Error, Result};
 use crate::export::{self, Card};
@@ -36,6 +36,9 @@ pub struct About {
     /// Of the weights that the student began with, where they were not drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<String>,
+    /// Of the teacher, where there is one and it can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
     /// Names of the classes.
     #[serde(default)]
     pub classes: Vec<String>,
@@ -52,10 +55,15 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where the folder has something in it already, or cannot be written to.
-    pub fn create(path: &Path, resolved: &Resolved, experiment: &Experiment) -> Result<Self> {
+    pub fn create(
+        path: &Path,
+        resolved: &Resolved,
+        experiment: &Experiment,
+        objective: &Objective,
+    ) -> Result<Self> {
         claim(path)?;
         let run = Self { path: path.to_owned() };
-        run.write_json(ABOUT, &about(experiment)?)?;
+        run.write_json(ABOUT, &about(experiment, objective)?)?;
         // The recipe comes last: a folder that has one is a run that can be continued.
         files::write(&path.join(RECIPE), resolved.to_toml()?.as_bytes())?;
         Ok(run)
@@ -89,24 +97,31 @@ impl RunFolder {
         self.checkpoints().remove_unfinished()
     }
 
-    /// Makes sure that the run continues on the data it began with. Gives what else differs, one line each.
+    /// Makes sure that the run is of the data, the teacher and the weights that it began with. Gives what else differs, one line
+    /// each.
     ///
     /// # Errors
-    /// Where the data differ.
-    pub fn check_same(&self, experiment: &Experiment) -> Result<Vec<String>> {
-        let (began, now) = (self.about()?, about(experiment)?);
+    /// Where one of them differs.
+    pub fn check_same(&self, experiment: &Experiment, objective: &Objective) -> Result<Vec<String>> {
+        let (began, now) = (self.about()?, about(experiment, objective)?);
+        let refuse = |what: &dyn std::fmt::Display| {
+            let shown = self.path.display();
+            Err(Error::Run(format!(
+                "{shown}: {what} not what the run began with; name another folder with --out"
+            )))
+        };
         if began.data != now.data {
-            return Err(Error::Run(format!(
-                "{}: the training data at {} are not those that the run began with",
-                self.path.display(),
-                experiment.recipe.data.path.display()
-            )));
+            let shown = experiment.recipe.data.path.display();
+            return refuse(&format_args!("the training data at {shown} are"));
         }
         if began.initial != now.initial {
-            return Err(Error::Run(format!(
-                "{}: the weights of student.weights are not those that the run began with",
-                self.path.display()
-            )));
+            return refuse(&"the weights of student.weights are");
+        }
+        // Runs of earlier versions do not tell.
+        if let (Some(began), Some(now)) = (&began.teacher, &now.teacher)
+            && began != now
+        {
+            return refuse(&"what the teacher knows is");
         }
         let mut notes = Vec::new();
         if began.threads != now.threads {
@@ -172,10 +187,7 @@ impl RunFolder {
     /// # Errors
     /// Where it cannot be written.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let path = self.path.join(name);
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|e| Error::Run(format!("{}: cannot write: {e}", path.display())))?;
-        files::write(&path, format!("{text}\n").as_bytes())
+        files::write_json(&self.path.join(name), value)
     }
 
     pub(super) fn save_metrics(&self, epochs: &[EpochRecord]) -> Result<()> {
@@ -240,12 +252,13 @@ pub(super) fn vacant(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn about(experiment: &Experiment) -> Result<About> {
+fn about(experiment: &Experiment, objective: &Objective) -> Result<About> {
     Ok(About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         threads: rayon::current_num_threads(),
         data: experiment.fingerprint()?.to_owned(),
         initial: experiment.initial.as_ref().map(|initial| weights::fingerprint(&initial.tensors)),
+        teacher: objective.teacher_fingerprint(),
         classes: experiment.classes().to_vec(),
     })
 }

@@ -152,7 +152,7 @@ impl<N: Backbone> Learner<N> {
             .collect();
         let loss = records.iter().map(|term| term.weighted).sum::<f64>();
         if !loss.is_finite() {
-            return Err(Error::Run(format!(
+            return Err(Error::Diverged(format!(
                 "the loss is {loss} in epoch {}, batch {}: lower optimizer.lr, or set train.clip_norm",
                 epoch + 1,
                 index + 1

@@ -21,7 +21,7 @@ pub use import::{Allowed, Imported, channel_count, class_count, import};
 pub use open::Contents;
 pub(crate) use open::legible;
 pub(crate) use tensor::Float;
-pub use tensor::{HostTensor, TensorMap};
+pub use tensor::{HostTensor, TensorMap, first_odd};
 
 use super::params::Parameters;
 use crate::error::{Error, Result};

@@ -16,6 +16,12 @@ pub struct HostTensor {
 /// Tensors by name.
 pub type TensorMap = BTreeMap<String, HostTensor>;
 
+/// The first number that is none, or infinite, and the tensor that holds it.
+pub fn first_odd(tensors: &TensorMap) -> Option<(&str, f32)> {
+    let odd = |tensor: &HostTensor| tensor.values.iter().copied().find(|value| !value.is_finite());
+    tensors.iter().find_map(|(name, tensor)| Some((name.as_str(), odd(tensor)?)))
+}
+
 /// How a file stores the numbers that a network is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Float {

@@ -5,7 +5,6 @@ use crate::data::{self, ImageShape, Normalization, TrainLoader, ViewPolicy};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::models::ModelConfig;
-use crate::models::weights;
 use crate::ops::Precision;
 use crate::teacher::{Live, Teacher};
 use serde::{Deserialize, Serialize};
@@ -59,20 +58,11 @@ impl CacheKey {
     /// # Errors
     /// Where an image cannot be read.
     pub fn new(teacher: &Live, loader: &TrainLoader, stored: Stored, precision: Precision) -> Result<Self> {
-        let network = teacher.network();
-        let mut hasher = blake3::Hasher::new();
-        for (name, tensor) in weights::snapshot(network) {
-            hasher.update(name.as_bytes());
-            hasher.update(&[0]);
-            tensor.values.iter().for_each(|value| {
-                hasher.update(&value.to_le_bytes());
-            });
-        }
         let (dataset, views) = (loader.dataset().as_ref(), loader.policy());
         let filled = views.auto_augment.is_some() || views.erasing > 0.0;
         Ok(Self {
             format: FORMAT,
-            teacher_weights: hasher.finalize().to_hex().to_string(),
+            teacher_weights: teacher.weights().to_owned(),
             teacher_model: teacher.card().config.clone(),
             normalization: teacher.card().normalization.clone(),
             image: teacher.sight(loader).dataset().image_shape(),
@@ -80,7 +70,7 @@ impl CacheKey {
             student_normalization: filled.then(|| teacher.batches().clone()),
             views: ViewPolicy { bank: 0, ..views.clone() },
             views_version: data::view::VERSION,
-            data: data::fingerprint(dataset)?,
+            data: loader.fingerprint()?.to_owned(),
             samples: dataset.len(),
             width: teacher.width(),
             stored,

@@ -21,7 +21,7 @@ use crate::rng;
 use burn::tensor::{Tensor, TensorData};
 use file::ViewFile;
 use layout::Layout;
-use rand::RngExt;
+use rand::seq::index;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -50,11 +50,12 @@ pub enum Filled {
 }
 
 impl Cached {
-    /// Answers of `live`, multiplied at `precision`, about the loader's views, kept in `folder`, where nothing is written
+    /// Answers of `live`, multiplied at `precision`, about the views of the loader; kept in `folder`, where nothing is written
     /// before the first of them.
     ///
     /// # Errors
-    /// Where an image cannot be read, or the folder keeps something else, or answers that depend on something else, which is
+    /// Where an image cannot be read, for all of them are part of what answers depend on.
+    /// Where the folder keeps something else, or answers that depend on something else, which is
     /// named.
     pub fn open(
         live: Live,
@@ -134,7 +135,7 @@ impl Cached {
         Ok(Filled::Whole)
     }
 
-    /// Asks the teacher again about `entries` stored answers, drawn by chance among those to views `numbers`.
+    /// Asks the teacher again about `entries` stored answers, drawn by chance among those to views `numbers`, each once at most.
     ///
     /// # Errors
     /// Where images or files cannot be read.
@@ -146,9 +147,9 @@ impl Cached {
         }
         let mut stream = rng::stream(seed, "verify", &[]);
         let mut chosen: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-        for _ in 0..entries {
-            let number = numbers[stream.random_range(0..numbers.len())];
-            chosen.entry(number).or_default().push(stream.random_range(0..samples));
+        let all = numbers.len() * samples;
+        for place in index::sample(&mut stream, all, entries.min(all)) {
+            chosen.entry(numbers[place / samples]).or_default().push(place % samples);
         }
         for (number, indices) in chosen {
             self.ask_again(loader, ViewKey { seed, number }, indices, &mut verified)?;
@@ -318,5 +319,9 @@ impl Teacher for Cached {
 
     fn width(&self) -> usize {
         self.key.width
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.live.fingerprint()
     }
 }
